@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.child import Child
 from daemon.model_swaps import ModelReports
@@ -40,9 +41,29 @@ def test_a_station_whose_only_model_is_refused_by_its_processes_lets_no_camera_i
     models = ModelWorld(refusals={("rgb-0", "cap/0001"): "golden scan 3: found 2, expected 1"})
     line, tick = Line(models.swaps), models.swaps.tick
     models.swaps.tick = lambda _: tick(ModelReports({name: models.word(name) for name in HOLDERS}))  # type: ignore[assignment, method-assign]
-    with pytest.raises(MdssError, match="cannot start: recipe cap is judged by nothing: .*golden scan 3"):
+    with pytest.raises(MdssError, match=r"cannot start: recipe cap is judged by nothing: .*golden scan 3"):
         line.supervisor.run()
     assert line.world.of("rgb-0") and not line.world.of("ingest") and line.ended()
+
+
+def test_while_it_starts_and_while_it_drains_the_station_says_so_whatever_a_process_still_lacks() -> None:
+    line, seen = Line(rgb_0=ready_after(4), ingest=drains_for(4)), list[tuple[str, str]]()
+    for seconds in (2, 6, 9):
+        line.at(seconds, lambda: seen.append((line.board.report.state, line.board.report.reason)))
+    line.run(8)
+    assert seen == [("starting", "rgb-0: starting"), ("running", ""), ("draining", "")]
+
+
+def test_a_heartbeat_that_cannot_be_read_is_said_and_keeps_no_station_from_coming_up() -> None:
+    def spoil() -> None:
+        raise MdssError("message header: found version b'\\x02'")
+
+    line = Line()
+    line.at(0.5, spoil)
+    with capture_logs() as logs:
+        line.run(10)
+    assert "READY=1" in line.said
+    assert [each["reason"] for each in logs if each["event"] == "message refused"] == ["message header: found version b'\\x02'"]
 
 
 def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_up() -> None:
@@ -50,6 +71,13 @@ def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_u
     line.at(9, lambda: line.said.append("nine seconds"))
     line.run(12)
     assert line.said.index("READY=1") < line.said.index("nine seconds")
+
+
+def test_a_process_that_is_given_up_while_others_load_ends_the_start_at_once_though_it_had_been_ready() -> None:
+    line = Line(rgb_0=dies_often, sdf_0=ready_after(25))
+    with pytest.raises(MdssError, match="cannot start: rgb-0: ended with code 1; ended 5 times"):
+        line.supervisor.run()
+    assert line.world.clock() < 1000 + 25 and line.ended()
 
 
 class OnceTold(Line):
@@ -71,21 +99,31 @@ def test_an_end_is_told_to_the_models_and_a_stage_that_is_gone_for_good_holds_no
     models.ended = lambda process, why: ends.append((process, why))  # type: ignore[method-assign]
     models.tick = seen.append  # type: ignore[assignment, method-assign]
     line, awaited = Line(models, rgb_0=dies_often), list[ModelReports]()
-    line.at(69, lambda: awaited.append(seen[-1]))
+    for seconds in (2.4, 69):  # at the first of which rgb-0 has ended and waits for its next life
+        line.at(seconds, lambda: awaited.append(seen[-1]))
     line.run(70)
     assert ends == [("rgb-0", "ended with code 1")] * LIMITS.restart_limit
     assert any("rgb-0" in reports.holders for reports in seen)
-    assert awaited[0].holders.keys() == {"prepare", "sdf-0", "fusion"}
+    assert [name for name, report in awaited[0].holders.items() if report is None] == ["rgb-0"]
+    assert awaited[1].holders.keys() == {"prepare", "sdf-0", "fusion"}
 
 
 def test_no_model_is_changed_any_more_while_the_line_drains() -> None:
     models, ticks, drained = without_models(), list[ModelReports](), list[int]()
     models.tick = ticks.append  # type: ignore[assignment, method-assign]
-    line = Line(models, ingest=drains_for(4))
+    line, ready = Line(models, ingest=drains_for(4)), list[bool]()
     for seconds in (5.5, 8):
         line.at(seconds, lambda: drained.append(len(ticks)))
+        line.at(seconds, lambda: ready.append(line.board.report.is_ready))
     line.run(5)
     assert drained[0] == drained[1] == len(ticks)
+    assert ready == [False, False], "nothing is taken any more, though every process works on"
+
+
+def test_a_process_that_waits_for_its_next_life_when_it_is_asked_to_stop_has_none() -> None:
+    line = Line(rgb_0=dies_often, fusion=drains_for(3))
+    line.run(8)  # rgb-0 has ended for the third time and would start again in two seconds
+    assert len(line.world.of("rgb-0")) == 3 and line.ended()
 
 
 def starving(line: Line, tries: list[str], starved: Container[int]) -> None:
