@@ -52,6 +52,14 @@ def test_memory_is_the_least_of_what_the_machine_and_each_group_around_leave(tmp
         assert found.found.startswith(f"{size(limit)} for the station")
 
 
+def test_a_station_takes_the_memory_of_its_branches_of_its_other_processes_of_the_supervisor_and_of_what_is_held(tmp_path: Path) -> None:
+    root = laid_out(tmp_path / "root", proc__meminfo=f"MemTotal:  {8 * 2**20} kB\n")
+    for branches, others in ((2, 6), (5, 6)):  # alerts, collect, fusion, prepare, ingest and the supervisor
+        found = machine(Case(settings(branches={"sdf": {"count": branches - 1}}), root=root), "memory")
+        taken = (500 * branches + 80 * others + 512) * 2**20
+        assert found.found == f"{size(8 * 2**30)} for the station, which takes about {size(taken)}"
+
+
 def test_more_branches_need_more_memory(tmp_path: Path) -> None:
     root = laid_out(tmp_path / "root", proc__meminfo=f"MemTotal:  {3 * 2**20} kB\n")
     assert machine(Case(settings(branches={"sdf": {"count": 2}}), root=root), "memory").level == "ok"
