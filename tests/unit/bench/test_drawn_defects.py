@@ -106,6 +106,18 @@ def test_a_moved_piece_takes_its_heights_and_its_gaps_along_and_lies_on_the_plan
     assert abs(np.nanmean(heights)) < 0.2
 
 
+def test_a_piece_from_the_rim_of_the_image_goes_on_as_in_a_mirror_and_its_cloud_ends_there() -> None:
+    rows, columns = np.mgrid[:64, :64].astype(np.float32)
+    rgb, cloud = np.dstack([90 + rows] * 3).astype(np.uint8), np.dstack([columns, rows, 400 + 0 * rows])
+    move = PieceMove(row=40, column=30, from_row=1, from_column=30, turn_deg=0, radius_px=8)
+    from_rows, reach = rows - 39, np.hypot(rows - 40, columns - 30) / 8
+    mirrored = np.where(from_rows < 0, -1 - from_rows, from_rows)
+    inside = reach < 1 - RIM
+    assert np.array_equal(move.in_image(rgb)[inside, 0], (90 + mirrored)[inside])
+    found = move.in_cloud(cloud)
+    assert np.array_equal(np.isnan(found).any(axis=2), (reach < 1) & (from_rows < 0))
+
+
 def test_copies_show_a_defect_in_one_branch_and_leave_the_other_what_it_was(part: Prepared) -> None:
     copies = list(with_drawn_defects(part, np.random.default_rng(2)))
     assert [copy.shows_in for copy in copies] == [("sdf",), ("rgb",)] * COPIES

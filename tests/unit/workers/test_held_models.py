@@ -218,7 +218,9 @@ def test_a_process_that_comes_back_without_the_means_for_what_is_only_coming_jud
 def test_a_process_that_comes_back_to_a_damaged_model_that_serves_names_it_and_judges_by_the_others(bench: Bench) -> None:
     bench.plan("0001", "0002", serving="0001")
     (bench.store / "cap" / "0001" / "rgb.safetensors").write_bytes(b"damaged")
-    bench.models.begin()
+    with capture_logs() as logs:
+        bench.models.begin()
+    assert [(each["event"], each["log_level"], each["model"]) for each in logs] == [("model refused", "error", "cap/0001")]
     revision, held = bench.said()
     assert (revision, bench.models.loaded, held["cap/0002"]) == (1, {"cap/0002": "0002"}, "")
     assert "found the checksum" in held["cap/0001"]
