@@ -148,6 +148,7 @@ def test_a_version_that_is_dropped_while_it_is_loaded_does_not_come(bench: Bench
     bench.models.look()
     bench.gate.set()
     bench.models.close()
+    assert "model loader" not in {thread.name for thread in threading.enumerate()}
     bench.models.look()
     assert bench.models.loaded == {"cap/0001": "0001"}
 
