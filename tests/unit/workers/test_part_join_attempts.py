@@ -113,6 +113,14 @@ def test_a_branch_dies_before_the_part_was_prepared_and_there_is_nothing_to_ask_
     assert line.asked() == []
 
 
+def test_a_branch_dies_after_it_has_scored_the_part_and_there_is_nothing_to_ask_for() -> None:
+    line = Line()
+    line.accept("a")
+    line.say(parts.prepared("a"), parts.score("rgb", "a"))
+    line.end("rgb-0")
+    assert line.asked() == []
+
+
 def test_late_all_the_same_says_what_it_was_lost_with() -> None:
     line = Line()
     line.accept("a")
