@@ -122,6 +122,8 @@ def test_a_fault_ends_the_wait_at_once() -> None:
     fault = Fault(result_id="a", code="BAD_CLOUD", reason="the cloud is empty")
     (part,) = play(PartJoin(), fault, accepted())
     assert (part.code, part.reason) == ("BAD_CLOUD", "the cloud is empty")
+    (part,) = play(PartJoin(), accepted(), score("rgb"), fault)
+    assert (part.code, set(part.scores)) == ("BAD_CLOUD", {"rgb"})
 
 
 def test_a_stopping_station_drains_what_is_open() -> None:

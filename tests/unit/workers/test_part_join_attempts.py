@@ -74,6 +74,14 @@ def test_dies_second_with_the_same_part_and_it_is_poison() -> None:
     assert line.asked() == [("b", ("rgb",))]
 
 
+def test_dies_second_with_a_part_that_is_not_accepted_here_and_nothing_follows_before_it_is() -> None:
+    line = Line()
+    line.say(parts.prepared("a"))
+    assert (line.end("rgb-0", "a", deaths=2), line.asked()) == ([], [])
+    line.accept("a")
+    assert [part.code for part in line.end("rgb-0", "a", deaths=3)] == ["POISON"]
+
+
 def test_dies_with_a_part_that_has_its_verdict_and_nothing_follows() -> None:
     line = Line()
     assert (line.end("rgb-0", "judged long ago", deaths=2), line.asked()) == ([], [])
