@@ -10,8 +10,10 @@ from bench.drawn_defects import (
     KINDS,
     PIECE_PX,
     RIM,
+    STAIN_OPACITY,
     PieceMove,
     ShapeKind,
+    level_of,
     with_drawn_defects,
     with_moved_piece,
     with_moved_pieces,
@@ -46,6 +48,43 @@ def test_a_misshapen_place_is_where_the_truth_says_and_nothing_else_moves(kind: 
     else:
         assert np.abs(moved).max() > 0.1
         assert (moved.max() > 1e-4) == (kind in ("dent", "tilted piece")) and (moved.min() < -1e-4) == (kind in ("bump", "ridge"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_misshapen_places_are_of_many_sizes_lie_where_points_are_and_are_higher_where_pixels_are_further_apart(kind: ShapeKind) -> None:
+    cloud, sizes = plate(0.2), list[int]()
+    cloud[:, : len(cloud) // 2] = np.nan
+    for seed in range(16):
+        found, truth = with_shape_defect(cloud, kind, np.random.default_rng(seed))
+        larger, same_truth = with_shape_defect(2 * cloud, kind, np.random.default_rng(seed))
+        np.testing.assert_allclose(larger, 2 * found, atol=1e-3)
+        assert truth.any() and not truth[:, : len(cloud) // 2].any() and np.array_equal(truth, same_truth)
+        sizes.append(np.count_nonzero(truth))
+    assert max(sizes) > 2 * min(sizes)
+
+
+def test_a_tilted_piece_sinks_over_more_than_half_of_its_width() -> None:
+    cloud = plate(0.2)
+    found, truth = with_shape_defect(cloud, "tilted piece", np.random.default_rng(5))
+    assert 0.55 < np.mean(np.abs(found - cloud)[truth].max(axis=1) > 1e-4) < 0.8
+
+
+def test_the_level_of_a_place_is_that_of_its_own_points() -> None:
+    rows, columns = np.mgrid[:64, :64].astype(np.float32)
+    cloud = np.dstack([columns, rows, np.where(columns < 32, 400 + columns, 500 - rows)])
+    cloud[:8] = np.nan
+    np.testing.assert_allclose(level_of(cloud, columns < 32)[..., 2], 400 + columns, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_stains_and_moved_pieces_are_wrong_on_the_part_alone(part: Prepared, seed: int) -> None:
+    random, beside = np.random.default_rng(seed), ~part.mask
+    truths = [draw(part.rgb, part.mask, random)[1] for draw in (with_stain, with_moved_piece)]
+    truths += [copy.truth for copy in with_pieces_moved_in_both(part, random)]
+    assert all(truth.any() and not truth[beside].any() for truth in truths)
+    move, white = PieceMove.on(part.mask, random), np.full_like(part.rgb, 255)
+    assert part.mask[int(move.row), int(move.column)] and part.mask[int(move.from_row), int(move.from_column)]
+    assert with_stain(white, part.mask, random)[0].min() >= 255 * (1 - STAIN_OPACITY[1]) - 1, "what is below shines through"
 
 
 def test_a_stain_lies_on_the_part_and_changes_colours_there() -> None:

@@ -229,11 +229,11 @@ def test_a_process_that_comes_back_to_a_damaged_model_that_serves_names_it_and_j
 
 @pytest.mark.skipif(not hasattr(LIBC, "malloc_trim"), reason="only glibc keeps freed memory that it can be asked to give back")
 def test_the_memory_of_a_dropped_model_goes_back_to_the_system(bench: Bench) -> None:
-    bench.models = HeldModels(ModelUse(lambda _: [bytearray(60_000) for _ in range(2000)]), bench.store, bench.file, bench.heartbeats)
+    models = HeldModels(ModelUse(lambda _: [bytearray(60_000) for _ in range(2000)]), bench.store, bench.file, bench.heartbeats)
     bench.plan("0001", "0002")
-    bench.models.begin()
+    models.begin()
     process = Process()
     before = process.memory_info().rss
     bench.plan("0002", revision=2)  # which lies above the other in memory
-    bench.models.look()
+    models.look()
     assert before - process.memory_info().rss > 60_000 * 1000
