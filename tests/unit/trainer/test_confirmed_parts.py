@@ -14,6 +14,7 @@ from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import PointCloudSettings, Recipe
 from tests.retraining import good_part
 from trainer.confirmed_parts import CollectedSource, ConfirmedParts, choose_parts, read_confirmed_parts
+from trainer.gathering import LEARNED
 
 MODEL = cast("ModelFolder", SimpleNamespace(name="flange", card=SimpleNamespace(data={})))
 RECIPE = Recipe(point_cloud=PointCloudSettings(size_px=96))
@@ -53,6 +54,15 @@ def test_the_newest_good_parts_since_then_are_taken_and_simulated_ones_only_wher
     assert kept.chosen() == ["r3", "r2", "r1"]
     assert kept.chosen(with_simulated=True, most=2) == ["r4", "r3"]
     assert kept.chosen(since_ns=2) == ["r3", "r2"]
+
+
+def test_what_the_model_was_made_from_what_is_taken_anyway_and_what_is_a_defect_by_another_scan_is_left_out(kept: Kept) -> None:
+    for _ in range(4):
+        kept.add()
+    kept.add("defect", part_id="part-4")
+    made_from_the_first = cast("ModelFolder", SimpleNamespace(name="flange", card=SimpleNamespace(data={LEARNED: ["r1"]})))
+    chosen = choose_parts(CollectedSource(kept.folder), made_from_the_first, frozenset({"r2"}))
+    assert [each.part.result_id for each in chosen] == ["r3"]
 
 
 def test_of_all_that_was_read_it_is_known_who_called_it_good_and_what_shows_no_part_is_named(
