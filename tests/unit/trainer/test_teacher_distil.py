@@ -74,6 +74,20 @@ def test_a_run_is_not_resumed_with_another_seed(settings: Distillation, tmp_path
         distil(replace(settings, steps=1, seed=7), tmp_path / "run.checkpoint")
 
 
+def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(settings: Distillation, tmp_path: Path) -> None:
+    first, checkpoint = replace(settings, steps=1), tmp_path / "run.checkpoint"
+    distil(first, checkpoint)
+    for change, found in (
+        ({"batch": 3}, "batch 2, expected 3"),
+        ({"learning_rate": 2e-3}, "learning_rate 0.001, expected 0.002"),
+        ({"start": "procedural"}, "start random, expected procedural"),
+        ({"photographs": write_photographs(tmp_path / "others", count=5)}, "photographs 4, expected 5"),
+    ):
+        changed = replace(first, **change)  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match=rf"run\.checkpoint: found a checkpoint with {found}"):
+            distil(changed, checkpoint)
+
+
 def test_every_step_and_every_seed_draws_other_crops_and_the_same_ones_again(
     settings: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
