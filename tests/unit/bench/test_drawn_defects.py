@@ -59,7 +59,7 @@ def test_misshapen_places_are_of_many_sizes_lie_where_points_are_and_are_higher_
         larger, same_truth = with_shape_defect(2 * cloud, kind, np.random.default_rng(seed))
         np.testing.assert_allclose(larger, 2 * found, atol=1e-3)
         assert truth.any() and not truth[:, : len(cloud) // 2].any() and np.array_equal(truth, same_truth)
-        sizes.append(np.count_nonzero(truth))
+        sizes.append(int(np.count_nonzero(truth)))
     assert max(sizes) > 2 * min(sizes)
 
 

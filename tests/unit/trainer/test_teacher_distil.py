@@ -83,7 +83,7 @@ def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(setting
         ({"start": "procedural"}, "start random, expected procedural"),
         ({"photographs": write_photographs(tmp_path / "others", count=5)}, "photographs 4, expected 5"),
     ):
-        changed = replace(first, **change)  # type: ignore[arg-type]
+        changed = replace(first, **change)
         with pytest.raises(BadInput, match=rf"run\.checkpoint: found a checkpoint with {found}"):
             distil(changed, checkpoint)
 
