@@ -33,7 +33,7 @@ def ready_after(seconds: float) -> History:
 def test_a_station_that_could_judge_no_recipe_starts_nothing() -> None:
     line = Line(ModelWorld(ModelSettings(recipes=("gland",))).swaps)
     with pytest.raises(MdssError, match="cannot start: recipe gland is judged by nothing: gland/champion: no such model"):
-        line.supervisor.run()
+        line.run(60)
     assert line.world.started == []
 
 
@@ -42,7 +42,7 @@ def test_a_station_whose_only_model_is_refused_by_its_processes_lets_no_camera_i
     line, tick = Line(models.swaps), models.swaps.tick
     models.swaps.tick = lambda _: tick(ModelReports({name: models.word(name) for name in HOLDERS}))  # type: ignore[assignment, method-assign]
     with pytest.raises(MdssError, match=r"cannot start: recipe cap is judged by nothing: .*golden scan 3"):
-        line.supervisor.run()
+        line.run(60)
     assert line.world.of("rgb-0") and not line.world.of("ingest") and line.ended()
 
 
@@ -76,7 +76,7 @@ def test_a_process_that_died_again_while_others_loaded_does_not_hold_the_start_u
 def test_a_process_that_is_given_up_while_others_load_ends_the_start_at_once_though_it_had_been_ready() -> None:
     line = Line(rgb_0=dies_often, sdf_0=ready_after(25))
     with pytest.raises(MdssError, match="cannot start: rgb-0: ended with code 1; ended 5 times"):
-        line.supervisor.run()
+        line.run(60)
     assert line.world.clock() < 1000 + 25 and line.ended()
 
 
