@@ -88,6 +88,14 @@ def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(setting
             distil(changed, checkpoint)
 
 
+def test_a_run_that_begins_anew_asks_nothing_of_the_one_before(settings: Distillation, tmp_path: Path) -> None:
+    once, other = tmp_path / "once.checkpoint", replace(settings, steps=1, seed=7)
+    distil(replace(settings, steps=1), once)
+    anew, _ = distil(other, once, anew=True)
+    first, _ = distil(other, tmp_path / "other.checkpoint")
+    assert torch.equal(weights(anew), weights(first))
+
+
 def test_every_step_and_every_seed_draws_other_crops_and_the_same_ones_again(
     settings: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
