@@ -15,7 +15,7 @@ from mdss.errors import MdssError
 from mdss.system_calls import LIBC
 
 Made = TypeVar("Made")
-NICENESS = 5  # below the threads that judge
+NICENESS = 5  # so much below the threads that judge
 END_WITHIN_S = 3.0  # shorter than the supervisor's wait for a process that was asked to end
 log = structlog.get_logger()
 
@@ -71,8 +71,9 @@ class ModelLoader(Generic[Made]):
 
 def lower_priority() -> None:
     """Lower this thread's priority; on Linux each thread has its own niceness."""
+    thread = threading.get_native_id()
     try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
     except OSError as error:  # for example, a sandbox that forbids it
         log.warning("models are loaded at the priority of those that judge", reason=error.strerror)
 

@@ -133,7 +133,7 @@ class PartJoin:
         if part.is_recovered:
             return self._close(name, "LOST", "fusion was started again before the part was judged, and the camera did not send it anew")
         ended = "".join(f"; {reason}" for reason in part.deaths)
-        return self._close(name, "LATE", f"no result from {' and '.join(part.missing() or ['ingest'])} before the deadline{ended}")
+        return self._close(name, "LATE", f"no result from {' and '.join(part.missing())} before the deadline{ended}")
 
     def _close(self, name: str, code: UndefinedCode | None, reason: str = "") -> JoinedPart:
         self._closed[name] = None

@@ -95,6 +95,7 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
     write_json(order.work / PLAN, plan)
     assert resumable_plan(order, champion.recipe, champion) == plan
     assert resumable_plan(order_of(own), champion.recipe, champion) == plan  # a timer, which names none
+    assert resumable_plan(order_of(own, data=data, unit="mm"), champion.recipe, champion) is None
     assert resumable_plan(order_of(own, data=own.data), champion.recipe, champion) is None
     first = min((data / "train" / "good" / "rgb").iterdir())
     content = first.read_bytes()

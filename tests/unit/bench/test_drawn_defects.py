@@ -10,8 +10,10 @@ from bench.drawn_defects import (
     KINDS,
     PIECE_PX,
     RIM,
+    STAIN_OPACITY,
     PieceMove,
     ShapeKind,
+    level_of,
     with_drawn_defects,
     with_moved_piece,
     with_moved_pieces,
@@ -46,6 +48,43 @@ def test_a_misshapen_place_is_where_the_truth_says_and_nothing_else_moves(kind: 
     else:
         assert np.abs(moved).max() > 0.1
         assert (moved.max() > 1e-4) == (kind in ("dent", "tilted piece")) and (moved.min() < -1e-4) == (kind in ("bump", "ridge"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_misshapen_places_are_of_many_sizes_lie_where_points_are_and_are_higher_where_pixels_are_further_apart(kind: ShapeKind) -> None:
+    cloud, sizes = plate(0.2), list[int]()
+    cloud[:, : len(cloud) // 2] = np.nan
+    for seed in range(16):
+        found, truth = with_shape_defect(cloud, kind, np.random.default_rng(seed))
+        larger, same_truth = with_shape_defect(2 * cloud, kind, np.random.default_rng(seed))
+        np.testing.assert_allclose(larger, 2 * found, atol=1e-3)
+        assert truth.any() and not truth[:, : len(cloud) // 2].any() and np.array_equal(truth, same_truth)
+        sizes.append(int(np.count_nonzero(truth)))
+    assert max(sizes) > 2 * min(sizes)
+
+
+def test_a_tilted_piece_sinks_over_more_than_half_of_its_width() -> None:
+    cloud = plate(0.2)
+    found, truth = with_shape_defect(cloud, "tilted piece", np.random.default_rng(5))
+    assert 0.55 < np.mean(np.abs(found - cloud)[truth].max(axis=1) > 1e-4) < 0.8
+
+
+def test_the_level_of_a_place_is_that_of_its_own_points() -> None:
+    rows, columns = np.mgrid[:64, :64].astype(np.float32)
+    cloud = np.dstack([columns, rows, np.where(columns < 32, 400 + columns, 500 - rows)])
+    cloud[:8] = np.nan
+    np.testing.assert_allclose(level_of(cloud, columns < 32)[..., 2], 400 + columns, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_stains_and_moved_pieces_are_wrong_on_the_part_alone(part: Prepared, seed: int) -> None:
+    random, beside = np.random.default_rng(seed), ~part.mask
+    truths = [draw(part.rgb, part.mask, random)[1] for draw in (with_stain, with_moved_piece)]
+    truths += [copy.truth for copy in with_pieces_moved_in_both(part, random)]
+    assert all(truth.any() and not truth[beside].any() for truth in truths)
+    move, white = PieceMove.on(part.mask, random), np.full_like(part.rgb, 255)
+    assert part.mask[int(move.row), int(move.column)] and part.mask[int(move.from_row), int(move.from_column)]
+    assert with_stain(white, part.mask, random)[0].min() >= 255 * (1 - STAIN_OPACITY[1]) - 1, "what is below shines through"
 
 
 def test_a_stain_lies_on_the_part_and_changes_colours_there() -> None:
@@ -104,6 +143,18 @@ def test_a_moved_piece_takes_its_heights_and_its_gaps_along_and_lies_on_the_plan
     from_row_to_row, from_column_to_column = (np.std(np.nanmean(heights, axis=axis)) for axis in (1, 0))
     assert from_row_to_row > 0.5 and from_column_to_column < 0.2, "turned by a right angle, the grooves lie along the rows"
     assert abs(np.nanmean(heights)) < 0.2
+
+
+def test_a_piece_from_the_rim_of_the_image_goes_on_as_in_a_mirror_and_its_cloud_ends_there() -> None:
+    rows, columns = np.mgrid[:64, :64].astype(np.float32)
+    rgb, cloud = np.dstack([90 + rows] * 3).astype(np.uint8), np.dstack([columns, rows, 400 + 0 * rows])
+    move = PieceMove(row=40, column=30, from_row=1, from_column=30, turn_deg=0, radius_px=8)
+    from_rows, reach = rows - 39, np.hypot(rows - 40, columns - 30) / 8
+    mirrored = np.where(from_rows < 0, -1 - from_rows, from_rows)
+    inside = reach < 1 - RIM
+    assert np.array_equal(move.in_image(rgb)[inside, 0], (90 + mirrored)[inside])
+    found = move.in_cloud(cloud)
+    assert np.array_equal(np.isnan(found).any(axis=2), (reach < 1) & (from_rows < 0))
 
 
 def test_copies_show_a_defect_in_one_branch_and_leave_the_other_what_it_was(part: Prepared) -> None:

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,8 @@ from bench import peers
 from bench.feature_bank import Describer, FeatureBank
 from bench.fpfh_bank import FpfhBank, pitch_of
 from bench.memory_bank import BLOCK, MemoryBank, candidates_of, coreset
-from bench.peers import Comparison, main
+from bench.peers import Comparison, Row, costs_of, main, table
+from mdss.method.model_store import open_champion
 from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.teacher import load_teacher
@@ -131,6 +133,16 @@ def test_the_command_measures_champion_and_bank_on_the_same_scans(trained: Train
     assert ours[2] == pytest.approx(ours[0] + ours[1])
     lines = (tmp_path / "peers.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {name}" for name in rows]
+
+
+def test_where_the_card_does_not_say_how_long_a_branch_was_fitted_nobody_knows_it_of_both_and_the_table_says_so(trained: Trained) -> None:
+    folder = open_champion(trained.store, NAME)
+    card = msgspec.structs.replace(folder.card, training={"rgb": {"seconds": 12.0}})  # as an earlier release may have written it
+    costs = costs_of(dataclasses.replace(folder, card=card))
+    assert [costs[branch].fit_s for branch in ("rgb", "sdf", "fused")] == [12.0, None, None]
+    row = Row(method="x", i_auroc=None, aupro_30=0.9, aupro_05=0.8, ms_per_part=7.0, fit_s=costs["fused"].fit_s, kept_mb=3.0)
+    found = Comparison(model=Model("part", "0001", "abc"), device="cpu", bank_share=0.1, training_scans=4, test_scans=5, rows=(row,))
+    assert "| x | - | 0.900 | 0.800 | 7.0 | - | 3.0 |" in table(found)
 
 
 def test_the_table_is_shown_though_the_file_cannot_be_written(

@@ -196,6 +196,22 @@ def test_an_answer_that_does_not_come_is_said_while_it_is_waited_for() -> None:
     assert line.delivery.condition() == ("running", "")
 
 
+def test_a_redis_that_is_away_stays_what_is_wrong_while_it_is_asked_once_more() -> None:
+    line = Line(verdict("a"))
+    line.store.error = AWAY
+    line.delivery.turn()
+    line.clock.advance(LONGEST_PAUSE_S)
+    seen = []
+
+    def be_slow() -> None:
+        line.clock.advance(SLOW_S + 0.1)
+        seen.append(line.delivery.condition())
+
+    line.store.before_put = be_slow
+    line.delivery.turn()
+    assert seen == [("degraded", str(AWAY))]
+
+
 def test_a_disk_that_is_slow_is_not_taken_for_a_slow_answer() -> None:
     line = Line(verdict("a"))
     line.delivery.turn()
@@ -258,6 +274,14 @@ def test_another_store_gets_what_waits_at_once_and_the_first_one_is_closed() -> 
     assert line.delivery.condition() == ("running", "")
     line.delivery.close()
     assert other.is_closed
+
+
+def test_another_store_is_asked_at_once_though_no_alert_waits() -> None:
+    line, other = Line(), FakeStore()
+    line.turns(1)
+    line.delivery.deliver_to(other)
+    line.delivery.turn()
+    assert (line.store.asked, other.asked) == (1, 1)
 
 
 def test_a_redis_that_takes_its_time_over_each_alert_holds_up_neither_start_nor_stop() -> None:

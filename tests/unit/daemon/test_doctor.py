@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from daemon import doctor, doctor_disk, doctor_machine, doctor_station
@@ -59,6 +60,27 @@ def test_late_parts_are_counted_where_they_are_more_than_one_in_a_hundred() -> N
     assert [finding for finding in doctor_station._timing(Case(Settings(), (*judged(198), *late))) if finding.subject == "late parts"] == []
 
 
+def test_what_was_never_judged_neither_took_its_time_nor_came_late_and_one_part_in_two_hundred_says_little() -> None:
+    hidden = msgspec.structs.replace(undefined("hidden"), code="BAD_CLOUD")
+    recent = (*judged(199, took_ms=100), *judged(1, took_ms=5000), *(hidden for _ in range(10)))
+    found = {finding.subject: finding for finding in doctor_station._timing(Case(Settings(), recent))}
+    assert found.keys() == {"deadline"}
+    assert found["deadline"].found.startswith("half of the last 200 parts took 100 ms, 99 in 100 at most 100 ms; ")
+
+
+def test_only_processes_that_were_started_again_are_named_beside_how_long_the_station_runs() -> None:
+    rows = tuple(
+        ProcessReport(name=name, state="running", reason="", is_ready=True, pid=1, steps=0, waiting=0, restarts=restarts, silence_s=0.0)
+        for name, restarts in (("fusion", 0), ("rgb-0", 2), ("sdf-0", 1))
+    )
+    report = StationReport(station="cell", state="running", reason="", is_ready=True, uptime_s=90.0, processes=rows)
+    assert station(Case(Settings(), report=report), "station").found == "running for 90 s"
+    restarts = station(Case(Settings(), report=report), "restarts")
+    assert (restarts.level, restarts.found) == ("weak", "since the start: rgb-0 2 times, sdf-0 1 times")
+    calm = msgspec.structs.replace(report, processes=rows[:1])
+    assert "restarts" not in {finding.subject for finding in doctor_station.station_findings(Case(Settings(), report=calm))}
+
+
 def test_the_newest_verdicts_are_those_that_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "RECENT", 3)
     path = tmp_path / JOURNAL
@@ -97,6 +119,7 @@ def test_a_station_that_looks_at_no_parts_size_is_told_so() -> None:
 
 def test_a_limit_of_one_is_weak() -> None:
     assert doctor_station._restarts(SupervisorSettings(restart_limit=1)).level == "weak"
+    assert [doctor_station._restarts(SupervisorSettings(restart_limit=limit)).level for limit in (2, 3)] == ["weak", "ok"]
 
 
 def test_a_password_that_others_may_read_is_weak_and_one_that_is_not_there_is_bad(tmp_path: Path) -> None:
@@ -104,7 +127,7 @@ def test_a_password_that_others_may_read_is_weak_and_one_that_is_not_there_is_ba
     case = Case(settings(alerts={"password_file": str(path)}))
     assert station(case, "alerts.password_file").level == "bad"
     path.write_text("secret")
-    for mode, level in ((0o644, "weak"), (0o640, "ok"), (0o600, "ok")):
+    for mode, level in ((0o644, "weak"), (0o642, "weak"), (0o640, "ok"), (0o600, "ok")):
         path.chmod(mode)
         found = station(case, "alerts.password_file")
         assert found.level == level and "secret" not in found.found
@@ -122,6 +145,7 @@ def test_doors_without_keys_and_pages_for_other_machines_are_named(tmp_path: Pat
     assert doors(tmp_path, **plain) == ["verdicts.endpoint"]
     for host in ("192.168.1.5", "localhost.plant.example", "::1234"):
         assert doors(tmp_path, http={"host": host, "token_file": "token"}) == ["http.host"]
+    (tmp_path / "notes.txt").touch()  # which is no key
     for folder in (tmp_path / ("x" * 300), tmp_path):  # the first cannot be looked at
         keys = {"server_key_file": "station.key_secret", "client_keys": str(folder)}
         assert doors(tmp_path, verdicts=plain["verdicts"], security=keys) == ["security.client_keys"]
@@ -198,6 +222,7 @@ def test_a_state_directory_that_cannot_be_looked_at_is_named_and_ends_no_examina
     ("state", "reason", "expected"),
     [
         ("degraded", "collect: no scan is kept", "parts are judged as always"),
+        ("degraded", "alerts: Redis is away", "parts are judged as always"),
         ("degraded", "rgb-0: ended with code -9", "parts are judged late, in part, or not"),
         ("error", "alerts: refused to start", "parts are judged late, in part, or not"),
     ],

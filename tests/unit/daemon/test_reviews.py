@@ -251,7 +251,8 @@ def test_a_disk_that_takes_no_label_keeps_the_review_waiting(bench: Bench, monke
     with monkeypatch.context() as broken:
         broken.setattr(bench.collection, "label", full)
         bench.turn()
-    assert "No space left" in bench.reviews.trouble and bench.label("a") is None
+    told = "reviews cannot be carried to the scans: [Errno 28] No space left on device"
+    assert (bench.reviews.trouble, bench.label("a")) == (told, None)
     bench.turn()
     assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
 

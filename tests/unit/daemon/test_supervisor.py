@@ -44,6 +44,8 @@ def spec(name: str) -> ProcessSpec:
 class Line:
     """A supervisor in a fake world; `at` plans what happens when."""
 
+    names: tuple[str, ...] = NAMES
+
     def __init__(self, models: ModelSwaps | None = None, /, **histories: History) -> None:
         self.world = FakeWorld({name.replace("_", "-"): history for name, history in histories.items()})
         self.said: list[str] = []
@@ -51,7 +53,7 @@ class Line:
         self.board = Board("test", self.world.clock)
         self.hands: dict[str, str] = {}
         self._plan: list[tuple[float, Callable[[], None]]] = []
-        children = [Child(spec(name), self.world.start, LIMITS, self.world.clock) for name in NAMES]
+        children = [Child(spec(name), self.world.start, LIMITS, self.world.clock) for name in self.names]
         notifier = Notifier(self.said.append, 6.0, self.world.clock)
         around = SupervisorServices(self, self.board, notifier, self.fusion, self.in_hand, models or without_models(), self.world.clock)
         self.supervisor = Supervisor(children, LIMITS, around)

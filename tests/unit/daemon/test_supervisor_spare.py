@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from daemon.collection_queue import DROPPED
+from daemon.status import StationReport
 from mdss.settings import ModelSettings
-from tests.fakes import FakeProcess, History, dies_often, lives, never_ready, refuses
+from tests.fakes import FakeProcess, History, dies_often, dies_once, lives, never_ready, refuses
 from tests.model_world import ModelWorld
 from tests.unit.daemon.test_supervisor import LIMITS, Line
 
@@ -38,7 +41,10 @@ def test_one_that_cannot_start_does_not_hold_the_station_up(history: History) ->
 
 
 def test_one_that_hangs_while_it_starts_is_waited_for_no_longer_than_any_other() -> None:
-    line = Line(collect=never_ready)
+    def takes_a_second_to_start(_: FakeProcess, age_s: float) -> None:
+        line.world.clock.advance(0.0 if age_s else 1.0)
+
+    line = Line(alerts=takes_a_second_to_start, collect=never_ready)  # whose own time begins a second after that of all
     line.run(LIMITS.ready_timeout_s + 5)
     assert "READY=1" in line.said
 
@@ -48,6 +54,23 @@ def test_one_that_takes_its_time_is_waited_for_so_that_the_first_part_finds_it()
     line.run(12)
     (ingest,), (collect,) = line.world.of("ingest"), line.world.of("collect")
     assert ingest.started_s >= collect.started_s + 8
+
+
+def test_scans_that_were_dropped_on_their_way_to_collect_are_told_of_it_and_leave_the_station_as_it_is() -> None:
+    line, seen = Line(), list[StationReport]()
+
+    def drop_three() -> None:
+        (ingest,) = line.world.of("ingest")
+        heartbeat = ingest.heartbeat
+        ingest.heartbeat = lambda: (said := heartbeat()) and msgspec.structs.replace(said, counters={DROPPED: 3.0})  # type: ignore[method-assign]
+
+    line.at(3, drop_three)
+    line.at(6, lambda: seen.append(line.board.report))
+    line.run(7)
+    (report,) = seen
+    ((name, reason),) = [(process.name, process.reason) for process in report.processes if process.reason]
+    assert (name, report.state, report.reason) == ("collect", "running", "")
+    assert reason.startswith("scans dropped in the last hour: 3, ")
 
 
 def test_a_vital_process_that_fails_is_named_before_one_that_is_not() -> None:
@@ -67,6 +90,20 @@ def in_trouble(reason: str) -> History:
         process.state, process.reason = "degraded", reason
 
     return history
+
+
+def test_of_every_process_the_report_says_what_it_said_last_how_often_it_was_started_again_and_how_long_it_has_been_silent() -> None:
+    def falls_silent_with_parts_waiting(process: FakeProcess, age_s: float) -> None:
+        process.steps, process.waiting, process.state = 7, 3, "running" if age_s < 2 else None
+
+    line, seen = Line(alerts=in_trouble("Redis is away"), rgb_0=dies_once(), sdf_0=falls_silent_with_parts_waiting), list[StationReport]()
+    for seconds in (2.4, 5):  # at the first of which rgb-0 is not there
+        line.at(seconds, lambda: seen.append(line.board.report))
+    line.run(6)
+    (away, later) = ({process.name: process for process in report.processes} for report in seen)
+    assert (away["rgb-0"].pid, away["rgb-0"].silence_s, away["rgb-0"].restarts, later["rgb-0"].restarts) == (None, 0.0, 0, 1)
+    assert (later["sdf-0"].steps, later["sdf-0"].waiting, later["alerts"].reason) == (7, 3, "Redis is away")
+    assert 3 < later["sdf-0"].silence_s < 4.2 and seen[1].uptime_s == pytest.approx(5, abs=0.2)
 
 
 NO_REDIS, NO_SCAN, NO_DISK = in_trouble("Redis is away"), in_trouble("no scan is kept"), in_trouble("the disk is full")

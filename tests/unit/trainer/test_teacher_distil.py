@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,6 +72,45 @@ def test_a_run_is_not_resumed_with_another_seed(settings: Distillation, tmp_path
     distil(replace(settings, steps=1), tmp_path / "run.checkpoint")
     with pytest.raises(BadInput, match=r"run\.checkpoint: found a checkpoint with seed 0, expected 7"):
         distil(replace(settings, steps=1, seed=7), tmp_path / "run.checkpoint")
+
+
+def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(settings: Distillation, tmp_path: Path) -> None:
+    first, checkpoint = replace(settings, steps=1), tmp_path / "run.checkpoint"
+    distil(first, checkpoint)
+    for change, found in (
+        ({"batch": 3}, "batch 2, expected 3"),
+        ({"learning_rate": 2e-3}, "learning_rate 0.001, expected 0.002"),
+        ({"start": "procedural"}, "start random, expected procedural"),
+        ({"photographs": write_photographs(tmp_path / "others", count=5)}, "photographs 4, expected 5"),
+    ):
+        changed = replace(first, **change)
+        with pytest.raises(BadInput, match=rf"run\.checkpoint: found a checkpoint with {found}"):
+            distil(changed, checkpoint)
+
+
+def test_a_run_that_begins_anew_asks_nothing_of_the_one_before(settings: Distillation, tmp_path: Path) -> None:
+    once, other = tmp_path / "once.checkpoint", replace(settings, steps=1, seed=7)
+    distil(replace(settings, steps=1), once)
+    anew, _ = distil(other, once, anew=True)
+    first, _ = distil(other, tmp_path / "other.checkpoint")
+    assert torch.equal(weights(anew), weights(first))
+
+
+def test_every_step_and_every_seed_draws_other_crops_and_the_same_ones_again(
+    settings: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops, seen = Photographs.crops, list[torch.Tensor]()
+
+    def noted(*arguments: Any) -> torch.Tensor:
+        seen.append(crops(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(Photographs, "crops", noted)
+    for number, seed in enumerate((0, 0, 7)):
+        distil(replace(settings, seed=seed), tmp_path / f"{number}.checkpoint")
+    first, again, other = (seen[start + 1 : start + 4] for start in (0, 4, 8))  # the first crops of a run are for the statistics
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert not any(torch.equal(*pair) for pair in combinations([*first, *other], 2))
 
 
 def test_the_target_weighs_all_channels_alike(settings: Distillation) -> None:

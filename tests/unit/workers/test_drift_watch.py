@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +14,14 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from mdss.drift_record import read_record, record_path
+from mdss.drift_record import QUANTITIES, read_record, record_path
 from mdss.method.reference import Reference
 from mdss.settings import DriftSettings
 from mdss.wire.heartbeat import Tally
 from mdss.wire.messages import BranchScore
 from mdss.wire.verdict import Branch
 from tests.parts import accepted, prepared, score
-from workers.drift_watch import DriftWatch
+from workers.drift_watch import DriftWatch, values_of
 from workers.part_join import JoinedPart
 
 BLOCK = 25
@@ -99,6 +101,25 @@ def test_a_drift_is_logged_once_when_it_begins_and_once_when_it_is_over_and_the_
     assert station.gauge("mdss_drift_warning", "brightness") == 0.0
 
 
+def test_a_warning_names_the_quantity_its_values_then_and_now_and_the_part_since_when(station: Station) -> None:
+    with capture_logs() as logs:
+        for number in range(6 * BLOCK):
+            part = joined(number, BRIGHT if number < 2 * BLOCK else BRIGHT - 5)
+            known = msgspec.structs.replace(part.accepted, result_id=f"result-{number}")
+            station.watch.see(replace(part, accepted=known), model(kept=reference()), number)
+    (reason,) = [each["reason"] for each in logs]
+    assert "brightness of the part: now 95, at calibration 100 (" in reason and reason.endswith(" since about part part-50")
+    record = read_record(station.state, "cap")
+    assert record is not None
+    assert (record.warnings["brightness"].part_id, record.warnings["brightness"].result_id) == ("part-50", "result-50")
+
+
+def test_what_is_compared_of_a_part_are_both_scores_and_how_its_scan_was_seen() -> None:
+    scan = msgspec.structs.replace(prepared("a", 0.25), rgb=np.full((32, 32, 3), 70, np.uint8), xyz=np.full((32, 32, 3), 480, np.float32))
+    part = JoinedPart(accepted("a", 1), scan, {"rgb": score("rgb", "a", 2.0), "sdf": score("sdf", "a", 3.0)}, None)
+    assert values_of(part, "0001") == {"rgb": 2.0, "sdf": 3.0, "brightness": 70.0, "valid_point_ratio": 0.75, "distance_mm": 480.0}
+
+
 def test_a_process_that_starts_again_knows_of_the_warning_and_does_not_repeat_it(station: Station) -> None:
     own = model(kept=reference())
     station.judge(3 * BLOCK, own, BRIGHT - 5)
@@ -133,6 +154,33 @@ def test_however_many_recipes_come_in_turns_and_change_their_models_each_closes_
         assert (record.model_version, record.parts, len(record.blocks)) == ("0001", BLOCK, 1)
 
 
+def test_a_third_version_of_a_recipe_is_compared_as_the_first_was(station: Station) -> None:
+    for version, count in (("0001", 1), ("0002", 1), ("0003", BLOCK)):
+        station.judge(count, model(version, reference()), version=version)
+    record = read_record(station.state, "cap")
+    assert record is not None
+    assert (record.model_version, record.parts, len(record.blocks)) == ("0003", BLOCK, 1)
+
+
+def test_another_rate_of_false_warnings_holds_for_what_is_compared_and_for_what_comes_later(station: Station, tmp_path: Path) -> None:
+    calm, first, second = Station(tmp_path / "calm"), model(kept=reference()), model("0002", reference())
+    for each in (station, calm):
+        each.judge(BLOCK, first, BRIGHT - 1)
+        each.judge(1, model(recipe="bolt"))  # which is compared with nothing
+    station.watch.reconfigure(DriftSettings(false_alarms_per_10000=100))
+    for version, own in (("0001", first), ("0002", second)):
+        for each in (station, calm):
+            each.judge(BLOCK, own, BRIGHT - 1, version)
+        assert station.gauge("mdss_drift", "brightness") < 1.1 * calm.gauge("mdss_drift", "brightness") < 0
+
+
+@pytest.mark.parametrize(("parts", "is_compared"), [(4, False), (5, True)])
+def test_fewer_than_five_reference_parts_are_too_few(station: Station, parts: int, is_compared: bool) -> None:
+    few = Reference(**{name: getattr(reference(), name)[:parts] for name in QUANTITIES})
+    station.judge(1, model(kept=few))
+    assert (read_record(station.state, "cap") is not None) == is_compared == (not station.logged)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,6 +188,8 @@ def test_however_many_recipes_come_in_turns_and_change_their_models_each_closes_
         {"scores": {"rgb": score("rgb", "a")}},
         {"scores": {"rgb": score("rgb", "a"), "sdf": score("sdf", "a", version="0002")}},
         {"scores": {"rgb": score("rgb", "a"), "sdf": score("sdf", "a", peak=float("nan"))}},
+        {"prepared": joined(1, version="0002").prepared},
+        {"prepared": joined(1, version="0002").prepared, "scores": joined(1, version="0002").scores},
     ],
 )
 def test_a_part_that_was_not_seen_wholly_by_this_model_does_not_count(station: Station, change: dict[str, Any]) -> None:
@@ -163,6 +213,19 @@ def test_a_disk_that_refuses_the_record_is_said_once_and_costs_no_more(station: 
     station.judge(4 * BLOCK, model(kept=reference()), BRIGHT - 5)
     assert [event for event, _ in station.logged].count("record of drift not written") == 1
     assert ("drift", "warning") in station.logged
+
+
+def test_a_disk_that_refuses_the_record_once_more_is_said_once_more(station: Station) -> None:
+    own, folder = model(kept=reference()), station.state / "drift"
+    for is_full in (True, False, True):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        folder.unlink(missing_ok=True)
+        if is_full:
+            folder.write_text("in the way")
+        station.judge(2 * BLOCK, own)
+    events = [event for event, _ in station.logged]
+    assert events.count("record of drift not written") == 2
 
 
 def test_a_damaged_record_is_said_and_the_comparison_begins_anew(station: Station) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psutil import Process
 from structlog.testing import capture_logs
 
 from mdss.errors import ModelRefused
 from mdss.method.model_store import ModelFolder
+from mdss.system_calls import LIBC
 from mdss.wire.heartbeat import HeartbeatSender
 from mdss.wire.messages import Heartbeat
 from mdss.wire.model_plan import ModelPlan, PlanFile, Served
@@ -130,6 +132,9 @@ def test_a_version_that_cannot_be_used_is_named_with_the_reason_and_the_others_s
     reason = str(error) if isinstance(error, ModelRefused) else f"model cap/0002 cannot be used: {type(error).__name__}: {error}"
     bench.look_until({"cap/0001": "", "cap/0002": reason}, revision=2)
     assert bench.models.loaded == {"cap/0001": "0001"}
+    bench.models.look()
+    bench.models.close()
+    assert bench.made == ["0001", "0002"], "it is not tried again and again"
     bench.plan("0001", revision=3)
     bench.look_until({"cap/0001": ""}, revision=3)
 
@@ -181,6 +186,7 @@ def test_a_version_that_is_dropped_while_it_is_loaded_does_not_come(bench: Bench
     bench.models.look()
     bench.gate.set()
     bench.models.close()
+    assert "model loader" not in {thread.name for thread in threading.enumerate()}
     bench.models.look()
     assert bench.models.loaded == {"cap/0001": "0001"}
 
@@ -246,3 +252,26 @@ def test_a_process_that_comes_back_without_the_means_for_what_is_only_coming_jud
     bench.models.begin()
     assert bench.models.loaded == {"cap/0001": "0001"}
     assert bench.said() == (1, {"cap/0001": "", "cap/0002": "model cap/0002 cannot be used: MemoryError: 16 GiB"})
+
+
+def test_a_process_that_comes_back_to_a_damaged_model_that_serves_names_it_and_judges_by_the_others(bench: Bench) -> None:
+    bench.plan("0001", "0002", serving="0001")
+    (bench.store / "cap" / "0001" / "rgb.safetensors").write_bytes(b"damaged")
+    with capture_logs() as logs:
+        bench.models.begin()
+    assert [(each["event"], each["log_level"], each["model"]) for each in logs] == [("model refused", "error", "cap/0001")]
+    revision, held = bench.said()
+    assert (revision, bench.models.loaded, held["cap/0002"]) == (1, {"cap/0002": "0002"}, "")
+    assert "found the checksum" in held["cap/0001"]
+
+
+@pytest.mark.skipif(not hasattr(LIBC, "malloc_trim"), reason="only glibc keeps freed memory that it can be asked to give back")
+def test_the_memory_of_a_dropped_model_goes_back_to_the_system(bench: Bench) -> None:
+    models = HeldModels(ModelUse(lambda _: [bytearray(60_000) for _ in range(2000)]), bench.store, bench.file, bench.heartbeats)
+    bench.plan("0001", "0002")
+    models.begin()
+    process = Process()
+    before = process.memory_info().rss
+    bench.plan("0002", revision=2)  # which lies above the other in memory
+    models.look()
+    assert before - process.memory_info().rss > 60_000 * 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
+from structlog.testing import capture_logs
 
 from mdss.errors import MdssError
 from mdss.wire.heartbeat import HeartbeatSender, StopFlag, Tally
@@ -111,6 +112,69 @@ def test_heartbeats_come_once_a_second_with_what_was_counted() -> None:
     assert [beat.timings for beat in beats] == [{"mdss_stage_duration_seconds": [0.25]}, {}, {}]
 
 
+def test_a_heartbeat_says_what_got_done_and_what_waits_unless_it_waits_for_a_next_stage() -> None:
+    inbox, outlet, health, clock, stop = FakeLink([judged(1), judged(2), judged(3)]), FakeLink(), FakeLink(), FakeClock(), StopFlag()
+
+    def take_two_seconds() -> None:
+        clock.advance(2)
+        outlet.room = inbox.waiting != 1  # the second result finds none
+
+    outlet.on_empty = lambda: setattr(outlet, "room", True)
+    stop_when_empty(inbox, stop)
+    Loop(Echo(take_two_seconds), inbox, {Fault: outlet}, HeartbeatSender("echo", health, clock), stop).run()
+    said = [(beat.state, beat.steps, beat.waiting) for beat in health.sent if isinstance(beat, Heartbeat)]
+    assert said == [("running", 0, 0), ("running", 1, 2), ("running", 2, 0), ("running", 3, 0), ("draining", 3, 0), ("stopped", 3, 0)]
+
+
+def test_what_is_due_by_time_alone_leaves_though_no_message_comes() -> None:
+    class Ticking(Echo):
+        """A worker with something due at every turn."""
+
+        def tick(self) -> Iterable[Message]:
+            return [Fault(result_id="due", code="LATE", reason="")]
+
+    inbox, outlet, stop = FakeLink(), FakeLink(), StopFlag()
+    stop_when_empty(inbox, stop)
+    run(Ticking(), inbox, outlet, stop)
+    assert ids(outlet) == ["due", "due", "goodbye"]
+
+
+def test_a_worker_looks_up_twenty_times_a_second_and_sooner_while_results_wait_for_a_stage_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Timed(FakeLink):
+        """Notes how long it was to wait for a message."""
+
+        def receive(self, timeout_ms: int) -> Message | None:
+            waits_ms.append(timeout_ms)
+            return super().receive(timeout_ms)
+
+    monkeypatch.setattr(outgoing, "AWAY_AFTER_NS", 0)
+    waits_ms, inbox, outlet, stop = list[int](), Timed([judged(1)]), FakeLink(room=False), StopFlag()
+
+    def make_room_then_stop() -> None:
+        stop.asked, outlet.room = outlet.room, True
+
+    inbox.on_empty = make_room_then_stop
+    run(Echo(), inbox, outlet, stop)
+    assert waits_ms == [50, 5, 50, 50]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_at_the_end_room_is_waited_for_with_the_last_results_and_not_for_ever(comes_back: bool) -> None:
+    inbox, outlet, health, stop, polls = FakeLink([judged(1), judged(2)]), FakeLink(room=False), FakeLink(), StopFlag(), list[int]()
+
+    def look() -> None:
+        polls.append(len(polls))
+        assert len(polls) < 10, "it waits for ever"
+        outlet.room = comes_back
+
+    outlet.on_empty, stop.asked = look, True
+    run(Echo(), inbox, outlet, stop, health)
+    assert ids(outlet) == (["r1", "r2", "goodbye"] if comes_back else [])
+    assert [beat.state for beat in health.sent if isinstance(beat, Heartbeat)][-1] == "stopped"
+
+
 def test_a_tally_adds_up() -> None:
     tally = Tally()
     tally.count("a")
@@ -148,6 +212,10 @@ def test_a_message_that_is_refused_is_counted_and_keeps_none_that_waits_behind_i
         StopFlag(),
     )
     stop.asked = True
-    Loop(Echo(), inbox, {Fault: outlet}, heartbeats, stop).run()
+    loop = Loop(Echo(), inbox, {Fault: outlet}, heartbeats, stop)
+    assert heartbeats.tally.counters == {'mdss_messages_refused_total{process="echo"}': 0.0}
+    with capture_logs() as logs:
+        loop.run()
+    assert [(each["event"], each["reason"]) for each in logs] == [("message refused", "message header: found version b'\\x02'")]
     assert ids(outlet) == ["r2", "r3", "goodbye"]
     assert heartbeats.tally.counters == {'mdss_messages_refused_total{process="echo"}': 1.0}

@@ -59,6 +59,40 @@ def test_a_stage_that_is_behind_is_waited_for_and_one_that_is_away_is_not_until_
     assert had_room == [False, True, False]
 
 
+class NarrowLink(FakeLink):
+    """A link that takes one message, and then has no room."""
+
+    def send(self, message: Message) -> bool:
+        is_taken = super().send(message)
+        self.room = False
+        return is_taken
+
+
+def test_a_stage_is_away_once_it_has_taken_nothing_for_a_second_whatever_else_comes_for_it_and_whatever_others_take() -> None:
+    line = Line()
+    line.sdf = NarrowLink(room=False)
+    line.outgoing = Outgoing({ColourTask: line.rgb, ShapeTask: line.sdf}, line.tally, line.clock.ns)
+    stuck = list[bool]()
+    for wait_s, has_room in ((0.0, False), (0.9, False), (0.2, False), (0.2, True), (0.9, False), (0.2, False)):
+        line.clock.advance(wait_s)
+        line.sdf.room = has_room
+        line.put(len(stuck))
+        line.outgoing.flush()
+        stuck.append(line.outgoing.is_stuck)
+    assert stuck == [False, False, True, False, False, True]
+
+
+def test_room_is_waited_for_at_the_stage_that_lacks_it() -> None:
+    line = Line()
+    assert not line.outgoing
+    line.put(1)
+    assert line.outgoing and not line.outgoing.wait(0)
+    line.sdf.room = True
+    line.put(2)
+    assert line.outgoing.wait(0) and not line.outgoing
+    assert sent(line.sdf) == [("r1", "0001"), ("r2", "0001")], "none overtakes another that waits"
+
+
 def test_a_task_whose_part_is_late_is_forgotten_and_counted() -> None:
     line = Line()
     line.put(1, lasts_s=2.0)

@@ -59,7 +59,8 @@ def test_sdf_late() -> None:
 def test_sdf_between_the_deadline_and_the_next_tick_is_late() -> None:
     join = PartJoin()
     play(join, accepted(), prepared(), score("rgb"))
-    assert play(join, score("sdf"), now_ns=DEADLINE_NS) == []
+    assert play(join, score("sdf"), accepted(), now_ns=DEADLINE_NS) == []
+    assert join.late_results == 1, "an acceptance that comes again is no result"
     assert [part.code for part in join.tick(DEADLINE_NS + 1)] == ["LATE"]
 
 
@@ -74,6 +75,7 @@ def test_duplicate() -> None:
     join = PartJoin()
     joined = play(join, accepted(), prepared(), score("rgb", value=1.0), score("rgb", value=9.0), score("sdf"), score("sdf"), accepted())
     assert [part.scores["rgb"].score for part in joined] == [1.0]
+    assert join.late_results == 1, "the second word of sdf"
     assert join.tick(10 * DEADLINE_NS) == []
 
 
@@ -106,10 +108,22 @@ def test_restart_between_and_the_results_were_on_their_way() -> None:
     assert [part.code for part in play(join, prepared(), score("rgb"), score("sdf"))] == [None]
 
 
+def test_an_ingest_that_starts_four_minutes_later_finds_its_parts_and_what_was_said_of_them() -> None:
+    join, later_ns = PartJoin(), 240 * SECOND_NS
+    join.recover([accepted()], now_ns=0)
+    play(join, prepared(), score("rgb"), score("sdf", "b"), now_ns=0)
+    assert join.tick(later_ns) == []
+    known = [parts.accepted(name, later_ns + DEADLINE_NS, 2) for name in ("a", "b")]
+    joined = play(join, *known, score("sdf"), parts.prepared("b"), score("rgb", "b"), now_ns=later_ns)
+    assert [(part.accepted.result_id, part.code) for part in joined] == [("a", None), ("b", None)]
+
+
 def test_a_fault_ends_the_wait_at_once() -> None:
     fault = Fault(result_id="a", code="BAD_CLOUD", reason="the cloud is empty")
     (part,) = play(PartJoin(), fault, accepted())
     assert (part.code, part.reason) == ("BAD_CLOUD", "the cloud is empty")
+    (part,) = play(PartJoin(), accepted(), score("rgb"), fault)
+    assert (part.code, set(part.scores)) == ("BAD_CLOUD", {"rgb"})
 
 
 def test_a_stopping_station_drains_what_is_open() -> None:
@@ -122,6 +136,7 @@ def test_a_stopping_station_drains_what_is_open() -> None:
 def test_results_of_unknown_parts_are_forgotten() -> None:
     join = PartJoin()
     play(join, score("rgb"), now_ns=0)
+    assert len(join) == 0, "no part is open before it is accepted"
     join.tick(ORPHAN_NS + 1)
     assert play(join, accepted(), prepared(), score("sdf")) == []
 

@@ -74,6 +74,14 @@ def test_dies_second_with_the_same_part_and_it_is_poison() -> None:
     assert line.asked() == [("b", ("rgb",))]
 
 
+def test_dies_second_with_a_part_that_is_not_accepted_here_and_nothing_follows_before_it_is() -> None:
+    line = Line()
+    line.say(parts.prepared("a"))
+    assert (line.end("rgb-0", "a", deaths=2), line.asked()) == ([], [])
+    line.accept("a")
+    assert [part.code for part in line.end("rgb-0", "a", deaths=3)] == ["POISON"]
+
+
 def test_dies_with_a_part_that_has_its_verdict_and_nothing_follows() -> None:
     line = Line()
     assert (line.end("rgb-0", "judged long ago", deaths=2), line.asked()) == ([], [])
@@ -109,6 +117,14 @@ def test_processes_at_which_no_part_waits_cost_nothing(process: str) -> None:
 def test_a_branch_dies_before_the_part_was_prepared_and_there_is_nothing_to_ask_for() -> None:
     line = Line()
     line.accept("a")
+    line.end("rgb-0")
+    assert line.asked() == []
+
+
+def test_a_branch_dies_after_it_has_scored_the_part_and_there_is_nothing_to_ask_for() -> None:
+    line = Line()
+    line.accept("a")
+    line.say(parts.prepared("a"), parts.score("rgb", "a"))
     line.end("rgb-0")
     assert line.asked() == []
 
