@@ -30,7 +30,7 @@ Location = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+\Z", description="a path"
 Endpoint = Annotated[
     str,
     Meta(
-        pattern=rf"^(ipc://[^\x00-\x20]+|tcp://{ADDRESS}:{PORT})\Z",
+        pattern=rf"^(ipc://[^\x00-\x20][^\x00-\x1f]*|tcp://{ADDRESS}:{PORT})\Z",
         description="ipc://PATH or tcp://ADDRESS:PORT (an address of this machine, or 0.0.0.0 for all of them)",
     ),
 ]
