@@ -39,8 +39,8 @@ RedisUrl = Annotated[
     str,
     Meta(
         pattern=rf"^(redis{SERVER}|rediss{SERVER}(\?{TLS_OPTION}(&{TLS_OPTION})*)?|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
-        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file); "
-        f"with rediss:// options out of {', '.join(TLS_NAMES)}",
+        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH (a space as %20), without a password "
+        f"(alerts.password_file names its file); with rediss:// options out of {', '.join(TLS_NAMES)}",
     ),
 ]
 Ratio = Annotated[float, Meta(ge=0, le=1)]

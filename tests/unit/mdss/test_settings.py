@@ -59,6 +59,10 @@ def refusal(tmp_path: Path, content: str) -> str:
         ("alerts:\n  redis_url: redis://h:99999/0", "s.yaml:2: alerts.redis_url: found 'redis://h:99999/0', expected redis://HOST:PORT/DB"),
         ("alerts:\n  redis_url: redis://h/alerts", "s.yaml:2: alerts.redis_url: found 'redis://h/alerts', expected redis://HOST:PORT/DB"),
         ("alerts:\n  redis_url: redis://h/0?retries=3", "s.yaml:2: alerts.redis_url: found 'redis://h/0?retries=3', expected"),
+        (
+            "alerts:\n  redis_url: unix:///a b",
+            "s.yaml:2: alerts.redis_url: found 'unix:///a b', expected redis://HOST:PORT/DB, rediss:// or unix:///PATH (a space as %20), ",
+        ),
         ("camera:", "s.yaml:1: camera: found nothing, expected a section with keys out of endpoint, credit"),
         ("camera: 3", "s.yaml:1: camera: found 3, expected a section with keys out of endpoint, credit"),
         ("camera: [1]", "s.yaml:1: camera: found a list, expected a section"),
@@ -209,7 +213,7 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path, passw
     "url",
     [
         "redis://localhost", "redis://mdss@10.0.0.7:6379/3", "redis://[::1]:6379/0", "rediss://h:1/0?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=yes",
-        "unix:///run/redis/redis.sock", "unix://mdss@/run/redis.sock?db=2",
+        "unix:///run/redis/redis.sock", "unix:///my%20run/redis.sock", "unix://mdss@/run/redis.sock?db=2",
     ],
 )  # fmt: skip
 def test_every_address_that_a_redis_may_have_is_taken(tmp_path: Path, url: str) -> None:
