@@ -29,4 +29,4 @@ else
 fi
 install_units
 say "installed. Next: edit $ETC/station.yaml, put a model into $STATE/models, then"
-say "  $LIVE/bin/mdss check $ETC/station.yaml && systemctl enable --now mdss"
+say "  sudo -u mdss $LIVE/bin/mdss check $ETC/station.yaml && sudo systemctl enable --now mdss"

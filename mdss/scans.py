@@ -76,7 +76,9 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
             _check_fits(path, ImageHeader(*shape[:2], tile_px=tile_px(stored.keyframe)))
             return np.asarray(file.asarray())
     except TIFF_ERRORS as error:
-        raise BadInput(f"{path}: cannot be read as a TIFF ({error}); expected float32 of shape (H, W, 3)") from error
+        by_the_system = error.strerror if isinstance(error, OSError) else None  # damage has none, also where it is an OSError
+        what = f"cannot be read ({by_the_system})" if by_the_system else f"cannot be read as a TIFF ({error})"
+        raise BadInput(f"{path}: {what}; expected float32 of shape (H, W, 3)") from error
 
 
 def _check_fits(path: Path, header: ImageHeader) -> None:

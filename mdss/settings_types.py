@@ -30,7 +30,7 @@ Location = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+\Z", description="a path"
 Endpoint = Annotated[
     str,
     Meta(
-        pattern=rf"^(ipc://[^\x00-\x20]+|tcp://{ADDRESS}:{PORT})\Z",
+        pattern=rf"^(ipc://[^\x00-\x20][^\x00-\x1f]*|tcp://{ADDRESS}:{PORT})\Z",
         description="ipc://PATH or tcp://ADDRESS:PORT (an address of this machine, or 0.0.0.0 for all of them)",
     ),
 ]
@@ -39,8 +39,8 @@ RedisUrl = Annotated[
     str,
     Meta(
         pattern=rf"^(redis{SERVER}|rediss{SERVER}(\?{TLS_OPTION}(&{TLS_OPTION})*)?|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
-        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH, without a password (alerts.password_file names its file); "
-        f"with rediss:// options out of {', '.join(TLS_NAMES)}",
+        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH (a space as %20), without a password "
+        f"(alerts.password_file names its file); with rediss:// options out of {', '.join(TLS_NAMES)}",
     ),
 ]
 Ratio = Annotated[float, Meta(ge=0, le=1)]

@@ -130,10 +130,10 @@ def load_scan(scan: Scan, unit: Unit) -> LoadedScan:
     return LoadedScan(scan, rgb, to_millimetres(stored, unit, scan.xyz_path), _truth(scan, rgb.shape[:2]))
 
 
-def _some_in(folder: Path) -> str:
-    """Return a few names from a folder, so that a person sees that it is the one above or below the right one."""
+def _some_in(folder: Path, nothing: str = "nothing in it") -> str:
+    """Return a few names from a folder, so that a person sees that it is another one than the right one, or holds other files."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return some_of(names, MOST_NAMED) or "nothing in it"
+    return some_of(names, MOST_NAMED) or nothing
 
 
 def to_millimetres(stored: NDArray[np.floating], unit: Unit, path: Path) -> NDArray[np.float32]:
@@ -246,4 +246,4 @@ def _check_files(folder: Path, found: dict[str, Path], suffixes: tuple[str, ...]
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
     if not found:
-        raise BadInput(f"{folder}: found no files, expected {', '.join(suffixes)}")
+        raise BadInput(f"{folder}: found {_some_in(folder, 'no files')}, expected {', '.join(suffixes)}")

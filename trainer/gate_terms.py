@@ -16,6 +16,7 @@ from trainer.dataset import Dataset, Scan
 
 FORMAT = "mdss.gate.v1"
 COLUMNS = ("check", "champion", "candidate", "interval", "passed", "what it says")  # of the table of checks
+EXACT_DECIMALS = 12  # what is left beyond them is a rounding error, as of means over drawn parts
 WITHOUT_POINT = 100  # from here on numbers have no decimals; three digits alone would print 3.12e+03
 RecordedArrays = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image (H, W, 3); cloud (H, W, 3) mm, NaN where nothing was measured
 CheckSide = Literal["quality", "fitness"]
@@ -148,6 +149,7 @@ def figure_text(value: float | None, unit: Unit) -> str:
     """Return a number as text, a dash for None."""
     if value is None:
         return "-"
+    value = round(value, EXACT_DECIMALS) + 0.0  # which makes 0 of -0
     if unit == "share":
         return f"{100 * value:.1f} %"
     return f"{value:.0f} {unit}".rstrip() if abs(value) >= WITHOUT_POINT else f"{value:.3g} {unit}".rstrip()

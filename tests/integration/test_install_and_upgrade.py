@@ -124,6 +124,11 @@ def test_install_puts_everything_in_its_place_and_starts_nothing(machine: Machin
     assert [line.split()[1] for line in notes.splitlines() if line.startswith("systemctl")] == ["daemon-reload"]
 
 
+def test_install_names_the_check_as_the_stations_user_since_root_can_read_what_the_station_cannot(machine: Machine) -> None:
+    said = machine.run("install.sh").stdout
+    assert f"sudo -u mdss {machine.root}/opt/mdss/.venv/bin/mdss check {machine.settings} && " in said
+
+
 def test_install_a_second_time_changes_nothing_that_was_written(station: Machine) -> None:
     before = station.live
     assert station.run("install.sh").returncode == 0

@@ -181,3 +181,9 @@ def test_an_image_whose_name_is_not_in_utf_8_is_refused_and_ends_no_process(tmp_
     with pytest.raises(BadInput) as refused:
         read_image(path)
     assert str(refused.value) == f"{tmp_path}/gr\\udcfcn.png: found a name that is not in UTF-8, expected one that is"
+
+
+def test_a_file_that_the_system_does_not_give_out_is_refused_with_its_reason_be_it_image_or_cloud(tmp_path: Path) -> None:
+    for name, read, expected in (("000.png", read_image, "PNG, JPEG or TIFF"), ("000.tiff", read_cloud, r"float32 of shape \(H, W, 3\)")):
+        with pytest.raises(BadInput, match=rf"^{tmp_path / name}: cannot be read \(No such file or directory\); expected {expected}$"):
+            read(tmp_path / name)

@@ -10,7 +10,7 @@ import yaml
 
 from daemon.redis_link import open_link
 from mdss.errors import BadInput
-from mdss.settings import Settings, load_settings
+from mdss.settings import Settings, load_settings, yaml_of
 from mdss.wire.topology import LINKS
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -59,6 +59,10 @@ def refusal(tmp_path: Path, content: str) -> str:
         ("alerts:\n  redis_url: redis://h:99999/0", "s.yaml:2: alerts.redis_url: found 'redis://h:99999/0', expected redis://HOST:PORT/DB"),
         ("alerts:\n  redis_url: redis://h/alerts", "s.yaml:2: alerts.redis_url: found 'redis://h/alerts', expected redis://HOST:PORT/DB"),
         ("alerts:\n  redis_url: redis://h/0?retries=3", "s.yaml:2: alerts.redis_url: found 'redis://h/0?retries=3', expected"),
+        (
+            "alerts:\n  redis_url: unix:///a b",
+            "s.yaml:2: alerts.redis_url: found 'unix:///a b', expected redis://HOST:PORT/DB, rediss:// or unix:///PATH (a space as %20), ",
+        ),
         ("camera:", "s.yaml:1: camera: found nothing, expected a section with keys out of endpoint, credit"),
         ("camera: 3", "s.yaml:1: camera: found 3, expected a section with keys out of endpoint, credit"),
         ("camera: [1]", "s.yaml:1: camera: found a list, expected a section"),
@@ -182,6 +186,16 @@ def test_a_socket_path_may_be_as_long_as_the_system_takes_it(tmp_path: Path) -> 
     assert "found a socket path of 108 bytes" in refusal(tmp_path, f"camera:\n  endpoint: {longest}x")
 
 
+def test_a_stations_folder_may_have_a_space_in_its_name_and_its_processes_read_the_settings_that_were_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "Straße 1 #%20"
+    folder.mkdir()
+    (folder / "s.yaml").write_text("camera:\n  endpoint: ipc://the run/frames.sock", "utf-8")
+    settings = load_settings(folder / "s.yaml")
+    assert settings.camera.endpoint == f"ipc://{folder}/the run/frames.sock"
+    (folder / "written.yaml").write_bytes(yaml_of(settings))
+    assert load_settings(folder / "written.yaml") == settings
+
+
 def test_a_runtime_directory_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, f"station:\n  runtime_directory: {LONG}").startswith(
         "s.yaml:2: station.runtime_directory: found a socket path"
@@ -199,7 +213,7 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(tmp_path: Path, passw
     "url",
     [
         "redis://localhost", "redis://mdss@10.0.0.7:6379/3", "redis://[::1]:6379/0", "rediss://h:1/0?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=yes",
-        "unix:///run/redis/redis.sock", "unix://mdss@/run/redis.sock?db=2",
+        "unix:///run/redis/redis.sock", "unix:///my%20run/redis.sock", "unix://mdss@/run/redis.sock?db=2",
     ],
 )  # fmt: skip
 def test_every_address_that_a_redis_may_have_is_taken(tmp_path: Path, url: str) -> None:

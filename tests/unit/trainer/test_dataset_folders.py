@@ -60,6 +60,15 @@ def test_of_a_folder_of_other_things_some_are_named(tmp_path: Path) -> None:
         Dataset.open(tmp_path, "m", needs=("test",))
 
 
+@pytest.mark.parametrize(("kind", "suffix", "expected"), [("rgb", ".bmp", ".png, .jpg"), ("xyz", ".ply", ".tif, .tiff")])
+def test_where_all_files_are_of_another_kind_some_are_named(root: Path, kind: str, suffix: str, expected: str) -> None:
+    folder = root / "train/good" / kind
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(suffix))
+    with pytest.raises(BadInput, match=f"^{folder}: found 000{suffix}, 001{suffix}, expected {expected}"):
+        Dataset.open(root, "m")
+
+
 def test_folders_beside_that_of_good_parts_are_said_to_be_unread(root: Path) -> None:
     assert Dataset.open(root, "m").unread_folder_sentences() == []
     for name in ("good2", "bent", ".cache"):

@@ -37,6 +37,11 @@ def test_a_time_is_said_as_people_read_it(value: float | None, said: str) -> Non
     assert figure_text(value, "ms") == said
 
 
+def test_what_is_nothing_but_for_rounding_is_said_to_be_nothing() -> None:
+    assert [figure_text(value, "") for value in (-4.34e-20, 0.00125)] == ["0", "0.00125"]
+    assert figure_text(-1e-16, "share") == "0.0 %"
+
+
 @pytest.mark.parametrize(("champion", "said"), [(None, "it says what it should of every part"), (model("0001"), "both say the same")])
 def test_where_nothing_is_to_be_shown_the_page_says_so_of_as_many_models_as_there_are(champion: Any, said: str) -> None:
     comparison: Any = SimpleNamespace(champion=champion, candidate=model("0002"))
