@@ -12,6 +12,7 @@ from mdss.errors import BadInput, BadPart
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
+from mdss.part_names import name_among
 from trainer.dataset import GOOD
 from trainer.gathering import collection_at, gather, parts_new_to, read_and_prepare
 from trainer.progress import tracked
@@ -67,8 +68,14 @@ def read_confirmed_parts(source: CollectedSource, model: ModelFolder, recipe: Re
 
 
 def choose_parts(source: CollectedSource, model: ModelFolder, curated: frozenset[str]) -> list[CollectedScan]:
-    """Return the newest parts that are marked good, or accepted and unreviewed, and that no training of the model saw."""
+    """Return the newest parts that are marked good, or accepted and unreviewed, and that no training of the model saw.
+
+    Each part counts once, by its newest scan: many scans of one part, as of a master part that is shown every day, say no more of others.
+    """
     found = gather(collection_at(source.folder), model.name)
     good = [each for each in found.kept if found.standings[each.part.result_id] == GOOD and each.part.judged_ns >= source.since_ns]
     real = [each for each in good if source.with_simulated or not each.part.is_simulated]
-    return parts_new_to(model, real, found.kept, curated)[: source.most]
+    name_of, newest = name_among(each.part for each in found.kept), dict[str, CollectedScan]()
+    for each in parts_new_to(model, real, found.kept, curated):
+        newest.setdefault(name_of(each.part), each)
+    return list(newest.values())[: source.most]

@@ -65,6 +65,13 @@ def test_what_the_model_was_made_from_what_is_taken_anyway_and_what_is_a_defect_
     assert [each.part.result_id for each in chosen] == ["r3"]
 
 
+def test_a_part_that_was_scanned_many_times_counts_once_by_its_newest_scan(kept: Kept) -> None:
+    for number in range(6):
+        kept.add(part_id="master" if number % 2 else f"part-{number}")
+    assert kept.chosen() == ["r6", "r5", "r3", "r1"]
+    assert kept.chosen(most=2) == ["r6", "r5"]
+
+
 def test_of_all_that_was_read_it_is_known_who_called_it_good_and_what_shows_no_part_is_named(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
