@@ -46,7 +46,7 @@ SPLITS = ("train", "validation")
     show_default=True,
     help="Settings to begin with: edge for CPUs, paper for a GPU, demo for a first look.",
 )
-@click.option("--out", "store", required=True, type=click.Path(path_type=Path), help="The model store.")
+@click.option("--out", "store", required=True, type=click.Path(path_type=Path, file_okay=False), help="The model store.")
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs hold.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
 @click.option(

@@ -179,3 +179,9 @@ def test_a_store_in_which_no_champion_can_be_named_is_refused_before_the_trainin
     code, said = train(trained.data, tmp_path / "models", capsys)
     assert code != 0
     assert said.startswith(f"mdss: {tmp_path / 'models' / NAME / 'champion'}: found a folder, expected a link to a version beside it")
+
+
+def test_a_file_in_the_place_of_the_store_is_refused_by_name(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models").touch()
+    assert main(["train", "--data", str(trained.data), "--recipe", NAME, "--out", str(tmp_path / "models")]) == 2
+    assert f"Directory '{tmp_path / 'models'}' is a file." in capsys.readouterr().err
