@@ -145,16 +145,6 @@ def test_a_file_that_cannot_be_removed_keeps_no_other_and_not_the_journal(tmp_pa
     assert len(record.limits_ns) == 1
 
 
-def test_a_changed_number_of_days_counts_from_the_next_turn_on(tmp_path: Path) -> None:
-    clock, record = FakeClock(), FakeRecord()
-    clock.advance(1e6)
-    retention = Retention(record, tmp_path, 5, clock.watch(tmp_path / "clock.json"))
-    retention.turn()
-    retention.keep(2)
-    retention.turn()
-    assert record.limits_ns == [clock.ns() - days * 86_400 * 10**9 for days in (5, 2)]
-
-
 def turns(retention: Retention, clock: FakeClock, seconds: float) -> None:
     """Let time pass with a turn every five minutes, or one alone where it is less."""
     for _ in range(max(1, int(seconds / 300))):
