@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,7 @@ from mdss.wire.messages import Accepted
 from mdss.wire.sockets import bind_socket
 from mdss.wire.verdict import Beat, Verdict
 from tests.camera_cpp import built
-from tests.ingest_process import Line
+from tests.ingest_process import Line, until
 from tests.keys import KeyRing
 from tests.parts import accepted, verdict
 from workers.publisher import Publisher
@@ -76,11 +76,6 @@ def camera(line: Line, source: str, keys: CurveKeys | None, patience_s: float = 
 
 def send(sender: FrameSender) -> str:
     return sender.send(RGB, XYZ, part_id="a", recipe_id="gland")
-
-
-def until(sender: FrameSender, is_reached: Callable[[], bool]) -> None:
-    while not is_reached():
-        sender.attend(0.02)
 
 
 @contextmanager

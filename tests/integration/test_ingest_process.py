@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,7 @@ from mdss.wire.camera import Credit, Hello, Nack, Ping, Pong
 from mdss.wire.headers import CloudFormat
 from mdss.wire.messages import Frame
 from tests.front_door import header, payloads
-from tests.ingest_process import Line, Stranger
+from tests.ingest_process import Line, Stranger, until
 
 pytestmark = pytest.mark.timeout(120)
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
@@ -41,11 +41,6 @@ def sender(line: Line) -> Iterator[FrameSender]:
 
 def send(sender: FrameSender, *parts: str) -> list[str]:
     return [sender.send(RGB, XYZ, part_id=part, recipe_id="gland") for part in parts]
-
-
-def until(sender: FrameSender, is_reached: Callable[[], bool]) -> None:
-    while not is_reached():
-        sender.attend(0.02)
 
 
 def test_frames_go_through_to_done(line: Line, sender: FrameSender) -> None:

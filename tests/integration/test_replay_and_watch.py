@@ -26,6 +26,7 @@ from mdss.wire.snapshot import SnapshotReply
 from mdss.wire.verdict import BranchResult, Evaluation, Region, ThresholdReference, Times, Verdict
 from tests.fake_station import FakeStation
 from tests.verdict_station import Station as VerdictPort
+from tests.verdict_station import until_ctrl_c
 from tests.verdict_station import verdict as of
 
 pytestmark = pytest.mark.timeout(60)
@@ -240,14 +241,7 @@ def test_watch_prints_a_line_per_verdict_and_ends_after_count() -> None:
 @pytest.mark.usefixtures("settings")
 def test_watch_says_that_no_station_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENT_AFTER_S", 0.1)
-    receive, turns = VerdictStream.receive, iter(range(3))
-
-    def receive_thrice(stream: VerdictStream, timeout_s: float) -> Verdict | None:
-        if next(turns, None) is None:
-            raise KeyboardInterrupt
-        return receive(stream, timeout_s)
-
-    monkeypatch.setattr(VerdictStream, "receive", receive_thrice)
+    monkeypatch.setattr(VerdictStream, "receive", until_ctrl_c(3))
     result = CliRunner().invoke(watch.watch, ["--config", "station.yaml"])
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "watch: no heartbeat for 0.1 s; expected one each second from a station that runs\n"
