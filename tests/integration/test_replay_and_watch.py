@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,14 +14,12 @@ import msgspec
 import numpy as np
 import pytest
 import tifffile
-import zmq
 from click.testing import CliRunner, Result
 
 from daemon import replay, replay_verdicts, watch
 from mdss import client
 from mdss.client import VerdictStream
 from mdss.wire.camera import FrameMessage
-from mdss.wire.snapshot import SnapshotReply
 from mdss.wire.verdict import BranchResult, Evaluation, Region, ThresholdReference, Times, Verdict
 from tests.fake_station import FakeStation
 from tests.verdict_station import Station as VerdictPort
@@ -210,24 +207,11 @@ def verdict() -> Verdict:
 
 
 @pytest.fixture
-def snapshots(settings: Any) -> Iterator[None]:
-    """Answer every question of a subscriber with the one verdict there is."""
-    stop = threading.Event()
-    reply = msgspec.json.encode(SnapshotReply(boot_id="b", since=0, last_sequence=1, verdicts=(verdict(),)))
-
-    def serve() -> None:
-        with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-            router.linger = 0
-            router.bind(settings.verdicts.snapshot_endpoint)
-            while not stop.is_set():
-                if router.poll(10):
-                    router.send_multipart([router.recv_multipart()[0], reply])
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+def snapshots(settings: Any, tmp_path: Path) -> Iterator[None]:
+    """Tell who asks of the one verdict there is."""
+    with closing(VerdictPort(tmp_path)) as outer:
+        outer.journal.append(verdict())
+        yield
 
 
 @pytest.mark.usefixtures("snapshots")
