@@ -91,7 +91,7 @@ def histogram(shown: PageContent) -> str:
         xlabel="score: maximum of the colour map times maximum of the shape map, or its limit if that is higher",
         ylabel="parts",
     )
-    axes.legend()
+    axes.legend(loc="best")
     return figure_as_html(figure, "Scores of good and defective parts with the threshold")
 
 

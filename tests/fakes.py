@@ -1,9 +1,11 @@
-"""A clock that only tests move, processes with named histories, and links that are lists."""
+"""A clock that only tests move, processes with named histories, links that are lists, and disks that refuse."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from daemon.clock_watch import Clocks, ClockWatch
 from daemon.process_table import ProcessSpec
@@ -250,3 +252,12 @@ class FakeRecord:
     def redate(self, first_ns: int, last_ns: int, by_ns: int) -> int:
         """Have nothing to date anew."""
         return 0
+
+
+def refuses_with(code: int) -> Callable[..., NoReturn]:
+    """Return a system call of a disk that answers everything with one error."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(code, os.strerror(code))
+
+    return refuse

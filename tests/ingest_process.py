@@ -125,3 +125,9 @@ class Stranger:
         """Send one multipart and return the answer."""
         self.socket.send_multipart(frames)
         return camera.parse(self.socket.recv_multipart())
+
+
+def until(sender: FrameSender, is_reached: Callable[[], bool]) -> None:
+    """Let a camera do its part until something holds."""
+    while not is_reached():
+        sender.attend(0.02)

@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ NAME = "flange"
 GOOD, PAINTED = ("good/000", "good/001", "good/002"), ("painted/000", "painted/001")
 PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.05
+COMES_WITHIN_S = 100.0  # sooner than the time-outs of the tests that wait, which would not say for what
 SMALL = (
     *("point_cloud.size_px=96", "rgb.student_width=0.25", "rgb.steps=6", "rgb.batch=2", "rgb.window_px=64", "rgb.warmup_steps=1"),
     *("sdf.steps=12", "sdf.batch=4", "sdf.points_per_patch=64", "sdf.encoder=[16,32]", "sdf.code=16", "sdf.width=32", "sdf.depth=2"),
@@ -162,9 +164,12 @@ def state_of(station: Station, recipe: str = NAME) -> RecipeReport:
     return next(each for each in station.report.models if each.recipe == recipe)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait; the test's own time-out ends what never comes."""
+def wait_until(condition: Callable[[], bool], otherwise: Callable[[], object] = lambda: "") -> None:
+    """Wait for a condition; the test fails where it is not met in time, and says `otherwise` then."""
+    end_s = time.monotonic() + COMES_WITHIN_S
     while not condition():
+        if time.monotonic() > end_s:
+            pytest.fail(f"not within {COMES_WITHIN_S:.0f} s: {otherwise()}")
         time.sleep(LOOK_EVERY_S)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mdss.method.description_network import PatchDescriptionNetwork
 from trainer.backbone import weight_shapes
 
 
@@ -52,3 +54,8 @@ def interrupting(function: Callable[..., Any], call: int) -> Callable[..., Any]:
         return function(*arguments, **named)
 
     return called
+
+
+def weights(network: PatchDescriptionNetwork) -> torch.Tensor:
+    """Return all weights in one row."""
+    return torch.cat([value.flatten() for value in network.state_dict().values()])

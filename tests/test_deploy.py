@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from daemon import supervisor
+from daemon.metric_descriptions import DESCRIPTIONS
 from daemon.process_table import process_table, processes
 from mdss import cli
 from mdss.settings import Settings, load_settings
@@ -159,22 +160,11 @@ def test_the_timer_starts_the_training() -> None:
     assert unit("mdss-retrain@.timer")["Timer"]["OnCalendar"] == "Sun 02:00"
 
 
-def metrics_in_code() -> set[str]:
-    """Return the names of the metrics that some process counts."""
-    found: set[str] = set()
-    for folder in ("daemon", "workers", "mdss"):
-        for source in (ROOT / folder).rglob("*.py"):
-            text = source.read_text()
-            counters = re.findall(r'CounterMetricFamily\("(mdss_\w+)"', text)
-            found |= set(re.findall(r"[\"'](mdss_[a-z_]+)[\"'{]", text)) | {f"{name}_total" for name in counters}
-    return found
-
-
 def test_the_rules_watch_metrics_that_exist() -> None:
     rules = yaml.safe_load((DEPLOY / "alert-rules.yaml").read_text())["groups"][0]["rules"]
     names = {name for rule in rules for name in re.findall(r"mdss_[a-z_]+", rule["expr"])}
     assert len(names) >= 8
-    assert names <= metrics_in_code()
+    assert names <= DESCRIPTIONS.keys()
     assert all({"summary", "action"} <= set(rule["annotations"]) for rule in rules)
 
 

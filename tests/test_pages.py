@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -48,11 +49,15 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not heading or heading in headings_of(target), f"{file}#{heading}"
 
 
+def named_files(text: str) -> set[str]:
+    """Return the project's files that a text names."""
+    folders = "|".join(("deploy", "docs", "examples", "tests", *PACKAGES))
+    return set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w\.\w+", text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=place)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    folders = "|".join(("deploy", "docs", "examples", "tests", *PACKAGES))
-    named = set(re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*\w\.\w+", page.read_text("utf-8")))
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+    assert sorted(name for name in named_files(page.read_text("utf-8")) if not (ROOT / name).exists()) == []
 
 
 def test_what_writes_into_an_installed_station_is_run_as_its_own_user_with_its_path() -> None:
@@ -129,12 +134,22 @@ def test_the_table_of_tests_has_one_row_for_each_row_of_the_failure_tables_in_th
     assert [row[1] for row in failures] == [row[0] for row in tests]
 
 
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """Return file and name of each test that a text names."""
+    return re.findall(NAMED_TEST, text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=place)
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
-    for file, name in re.findall(NAMED_TEST, page.read_text("utf-8")):
+    for file, name in named_tests(page.read_text("utf-8")):
         path = ROOT / "tests" / file
         assert path.is_file(), file
         assert re.search(rf"^def {name}\(", path.read_text("utf-8"), re.MULTILINE), f"{file}::{name}"
+
+
+@pytest.mark.parametrize(("found_in", "at_least"), [(commands_in, 200), (links_in, 300), (named_files, 100), (named_tests, 60)])
+def test_what_pages_name_is_found(found_in: Callable[[str], Collection[object]], at_least: int) -> None:
+    assert sum(len(found_in(page.read_text("utf-8"))) for page in PAGES) > at_least
 
 
 def tree_files() -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
+from mdss.client import VerdictStream
 from mdss.wire import snapshot
 from mdss.wire.verdict import Beat, Evaluation, Times, Verdict
 
@@ -22,6 +24,18 @@ def verdict(sequence: int, evaluation: Evaluation = "OK", boot_id: str = "b", jo
         regions=(), invalid_point_ratio=None, deadline_missed=False, attempt=1,
         times=Times(captured=0, received=0, rgb=None, sdf=None, fusion=0, published=0), evidence=None,
     )  # fmt: skip
+
+
+def until_ctrl_c(turns: int) -> Callable[[VerdictStream, float], Verdict | None]:
+    """Return a `VerdictStream.receive` that answers so often; then somebody presses Ctrl-C."""
+    receive, left = VerdictStream.receive, iter(range(turns))
+
+    def answer(stream: VerdictStream, timeout_s: float) -> Verdict | None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return receive(stream, timeout_s)
+
+    return answer
 
 
 class Station:

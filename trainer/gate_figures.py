@@ -61,7 +61,7 @@ def _scatter(axes: Axes, pairs: Pairs) -> None:
     axes.axvline(1, color="#1d2530", linestyle="--", linewidth=0.8)
     axes.axhline(1, color="#1d2530", linestyle="--", linewidth=0.8)
     if axes.collections:
-        axes.legend(fontsize=8)
+        axes.legend(loc="best", fontsize=8)
 
 
 def _histograms(axes: Axes, pairs: Pairs) -> None:
@@ -75,4 +75,4 @@ def _histograms(axes: Axes, pairs: Pairs) -> None:
         axes.hist(ratios, edges, color=colour, alpha=0.65, label=f"{name} ({len(ratios)})")
     axes.axvline(1, color="#1d2530", linestyle="--", label="threshold")
     axes.set(xlabel="score / threshold", ylabel="recent good parts")
-    axes.legend(fontsize=8)
+    axes.legend(loc="best", fontsize=8)

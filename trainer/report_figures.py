@@ -77,7 +77,7 @@ def histogram(parts: Sequence[ScoredPart], threshold: float) -> str:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend()
+    axes.legend(loc="best")
     return figure_as_html(figure, "Histogram of the fused scores")
 
 

@@ -65,7 +65,7 @@ def _histogram(calibration: Calibration) -> str:
     axes.hist(calibration.validation_scores, bins=30, color=GOOD_COLOUR)
     axes.axvline(calibration.threshold.value, color="#1d2530", linestyle="--", label="threshold")
     axes.set(xlabel="score", ylabel="good parts")
-    axes.legend()
+    axes.legend(loc="best")
     return figure_as_html(figure, "Scores of good validation parts with the threshold")
 
 

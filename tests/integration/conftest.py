@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -34,6 +35,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data = write_line(folder / "data")
     train(TrainingOrder(data, folder / "models", NAME, small_recipe(write_teacher(folder / "teacher.safetensors")), device="cpu"))
     return Trained(data, folder / "models")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """A front door's address that nobody uses yet."""
+    with TemporaryDirectory() as folder:
+        yield f"ipc://{folder}/frames.sock"
 
 
 @pytest.fixture

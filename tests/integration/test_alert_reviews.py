@@ -161,8 +161,3 @@ def test_what_another_console_said_without_a_time_is_shown_without_one(desk: Des
     with redis.Redis.from_url(desk.url) as client:
         client.hset(f"mdss:alert:{desk.alert}", mapping={"state": "confirmed", "by": "mes"})
     assert "said by         mes\n" in CliRunner().invoke(alerts, ["show", desk.alert, "--config", str(desk.config)]).stdout
-
-
-@pytest.mark.parametrize("verb", ["ack", "confirm", "reject"])
-def test_every_help_ends_with_an_example(verb: str) -> None:
-    assert "Example: mdss alerts " in CliRunner().invoke(alerts, [verb, "--help"]).stdout.rpartition("\n\n")[2]

@@ -222,12 +222,6 @@ def test_while_redis_is_away_the_verb_fails_with_one_sentence(
     assert printed.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "--help"], ["show", "--help"]])
-def test_every_help_ends_with_an_example(arguments: list[str]) -> None:
-    text = CliRunner().invoke(alerts, arguments).stdout
-    assert "Example: mdss alerts " in text.rpartition("\n\n")[2]
-
-
 @pytest.mark.parametrize("verb", ["show", "ack", "confirm", "reject"])
 def test_an_example_does_not_look_as_if_the_beginning_of_an_id_would_do(verb: str) -> None:
     assert f"Example: mdss alerts {verb} RESULT_ID " in CliRunner().invoke(alerts, [verb, "--help"]).stdout

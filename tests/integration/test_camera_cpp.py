@@ -5,9 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,12 +13,6 @@ from tests.camera_cpp import built
 from tests.fake_station import FakeStation
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with TemporaryDirectory() as folder:
-        yield f"ipc://{folder}/frames.sock"
 
 
 @pytest.fixture(scope="module")

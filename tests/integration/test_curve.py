@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -32,7 +32,7 @@ from mdss.wire.messages import Accepted
 from mdss.wire.sockets import bind_socket
 from mdss.wire.verdict import Beat, Verdict
 from tests.camera_cpp import built
-from tests.ingest_process import Line
+from tests.ingest_process import Line, until
 from tests.keys import KeyRing
 from tests.parts import accepted, verdict
 from workers.publisher import Publisher
@@ -40,6 +40,7 @@ from workers.publisher import Publisher
 pytestmark = pytest.mark.timeout(120)
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
 PATIENCE_S, REFUSED_AFTER_S = 30.0, 1.0  # how long a test waits for what must come, and for what must not
+BUSY_S = 6.0  # what a busy machine may take on top of that
 
 
 @pytest.fixture
@@ -77,9 +78,12 @@ def send(sender: FrameSender) -> str:
     return sender.send(RGB, XYZ, part_id="a", recipe_id="gland")
 
 
-def until(sender: FrameSender, is_reached: Callable[[], bool]) -> None:
-    while not is_reached():
-        sender.attend(0.02)
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Fail where the block takes longer."""
+    began_s = time.monotonic()
+    yield
+    assert time.monotonic() - began_s < seconds + BUSY_S
 
 
 def is_let_in(line: Line, source: str, keys: CurveKeys | None, patience_s: float = PATIENCE_S) -> bool:
@@ -107,7 +111,8 @@ def test_a_key_that_is_not_on_the_list_gets_nothing(line: Line, ring: KeyRing) -
 
 
 def test_a_camera_that_is_refused_before_its_first_word_waits_no_longer_than_it_was_told_to(line: Line, ring: KeyRing, slow: None) -> None:
-    assert not is_let_in(line, "stranger", ring.of("stranger"), REFUSED_AFTER_S)
+    with at_most(REFUSED_AFTER_S):
+        assert not is_let_in(line, "stranger", ring.of("stranger"), REFUSED_AFTER_S)
 
 
 def test_a_camera_without_a_key_gets_nothing(line: Line) -> None:
@@ -216,7 +221,8 @@ def test_the_camera_in_cpp_that_is_refused_waits_no_longer_than_it_was_told_to(l
     program = built(tmp_path, "-DPATIENCE_MS=4000")  # it says PING meanwhile, and connects anew
     ring.add("cpp-camera", is_listed=False)
     command = [program, line.settings.camera.endpoint, "gland", "5", *files_of_cpp(ring)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    with at_most(4):
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (1, "0 sent, 0 acknowledged, 0 done, 0 refused\n")
     assert result.stderr == "camera: nothing got on for 4000 ms, 0 frames have no verdict\n"
 
@@ -272,7 +278,7 @@ def test_a_subscriber_on_the_list_hears_verdicts_and_nobody_else_does(ring: KeyR
 
 
 def test_a_subscriber_that_is_refused_before_its_question_waits_no_longer_than_it_was_told_to(ring: KeyRing, slow: None) -> None:
-    with closing(Stage(ring)) as stage:
+    with closing(Stage(ring)) as stage, at_most(REFUSED_AFTER_S):
         assert stage.first_for(ring.of("stranger")) is None
 
 

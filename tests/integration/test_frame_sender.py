@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -19,12 +17,6 @@ from tests.fake_station import FakeStation
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with TemporaryDirectory() as folder:
-        yield f"ipc://{folder}/frames.sock"
 
 
 def send(camera: FrameSender, *parts: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from mdss.client import MOST_WAITING, FrameSender, OverflowPolicy
 from mdss.errors import BadInput
-from tests.ingest_process import Line
+from tests.ingest_process import Line, until
 
 pytestmark = pytest.mark.timeout(60)
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 3), np.float32)
@@ -35,8 +35,7 @@ def send(camera: FrameSender, *numbers: int) -> list[str]:
 def use_up_credit(line: Line, camera: FrameSender) -> None:
     """Send as many frames as there is credit for, and wait until all of them are accepted."""
     send(camera, *range(CREDIT))
-    while len(camera.acknowledged) < CREDIT:
-        camera.attend(0.02)
+    until(camera, lambda: len(camera.acknowledged) == CREDIT)
 
 
 def judge_all(line: Line, camera: FrameSender) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,17 +14,16 @@ import msgspec
 import numpy as np
 import pytest
 import tifffile
-import zmq
 from click.testing import CliRunner, Result
 
 from daemon import replay, replay_verdicts, watch
 from mdss import client
 from mdss.client import VerdictStream
 from mdss.wire.camera import FrameMessage
-from mdss.wire.snapshot import SnapshotReply
 from mdss.wire.verdict import BranchResult, Evaluation, Region, ThresholdReference, Times, Verdict
 from tests.fake_station import FakeStation
 from tests.verdict_station import Station as VerdictPort
+from tests.verdict_station import until_ctrl_c
 from tests.verdict_station import verdict as of
 
 pytestmark = pytest.mark.timeout(60)
@@ -209,24 +207,11 @@ def verdict() -> Verdict:
 
 
 @pytest.fixture
-def snapshots(settings: Any) -> Iterator[None]:
-    """Answer every question of a subscriber with the one verdict there is."""
-    stop = threading.Event()
-    reply = msgspec.json.encode(SnapshotReply(boot_id="b", since=0, last_sequence=1, verdicts=(verdict(),)))
-
-    def serve() -> None:
-        with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-            router.linger = 0
-            router.bind(settings.verdicts.snapshot_endpoint)
-            while not stop.is_set():
-                if router.poll(10):
-                    router.send_multipart([router.recv_multipart()[0], reply])
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+def snapshots(settings: Any, tmp_path: Path) -> Iterator[None]:
+    """Tell who asks of the one verdict there is."""
+    with closing(VerdictPort(tmp_path)) as outer:
+        outer.journal.append(verdict())
+        yield
 
 
 @pytest.mark.usefixtures("snapshots")
@@ -240,14 +225,7 @@ def test_watch_prints_a_line_per_verdict_and_ends_after_count() -> None:
 @pytest.mark.usefixtures("settings")
 def test_watch_says_that_no_station_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENT_AFTER_S", 0.1)
-    receive, turns = VerdictStream.receive, iter(range(3))
-
-    def receive_thrice(stream: VerdictStream, timeout_s: float) -> Verdict | None:
-        if next(turns, None) is None:
-            raise KeyboardInterrupt
-        return receive(stream, timeout_s)
-
-    monkeypatch.setattr(VerdictStream, "receive", receive_thrice)
+    monkeypatch.setattr(VerdictStream, "receive", until_ctrl_c(3))
     result = CliRunner().invoke(watch.watch, ["--config", "station.yaml"])
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "watch: no heartbeat for 0.1 s; expected one each second from a station that runs\n"

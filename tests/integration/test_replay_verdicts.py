@@ -12,8 +12,7 @@ import pytest
 from daemon.replay_verdicts import VerdictTally
 from mdss.client import VerdictStream
 from mdss.wire.camera import Done
-from mdss.wire.verdict import Verdict
-from tests.verdict_station import Station
+from tests.verdict_station import Station, until_ctrl_c
 
 pytestmark = pytest.mark.timeout(30)
 BETWEEN_VERDICTS_S = 0.01
@@ -36,16 +35,9 @@ def done(*sequences: int) -> dict[str, Done]:
 def test_what_ctrl_c_leaves_unasked_is_asked_for_at_the_end(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1, 5):
         station.judge(number, "OK" if number < 4 else "Undefined")
-    receive, turns = VerdictStream.receive, iter("ab")
-
-    def receive_twice(stream: VerdictStream, timeout_s: float) -> Verdict | None:
-        if next(turns, None) is None:
-            raise KeyboardInterrupt
-        return receive(stream, timeout_s)
-
     tally = VerdictTally(streams_of(station))
     with monkeypatch.context() as patched:
-        patched.setattr(VerdictStream, "receive", receive_twice)
+        patched.setattr(VerdictStream, "receive", until_ctrl_c(2))
         with pytest.raises(KeyboardInterrupt):
             tally.ask(done(1, 2, 3, 4))
     assert tally.evaluations == {"OK": 2}

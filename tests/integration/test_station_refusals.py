@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,11 +61,25 @@ def damaged(trained: Trained, folder: Path, damage: Callable[[Path], None]) -> T
 
 def run(config: Path, *module: str) -> Refused:
     """Run a station, or one process of it, that ends by itself; return its exit code and its last sentence."""
-    command = [sys.executable, "-m", *(module or ("mdss.cli", "run")), "--config", str(config)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert "Traceback" not in result.stderr and "starts again" not in result.stderr
-    assert not [process for process in psutil.process_iter(["cmdline"]) if str(config) in (process.info["cmdline"] or [])]
-    return result.returncode, result.stderr.splitlines()[-1]
+    command, log = [sys.executable, "-m", *(module or ("mdss.cli", "run")), "--config", str(config)], config.with_name("refusal.log")
+    with log.open("w") as errors, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True) as process:
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+    assert left_of(process.pid) == []
+    said = log.read_text()
+    assert "Traceback" not in said and "starts again" not in said
+    return code, said.splitlines()[-1]
+
+
+def left_of(session: int) -> list[psutil.Process]:
+    """Return the processes of a session that have not ended."""
+    left = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            left += [process] if os.getsid(process.pid) == session else []
+    return left
 
 
 @pytest.mark.parametrize(

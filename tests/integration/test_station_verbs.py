@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from daemon.recipe_models import RecipeReport
 from daemon.status import Board, ProcessReport, ReloadReport, StationReport, serve
 from demo.station import free_port
-from mdss import cli
 from mdss.cli import main, mdss
 
 pytestmark = pytest.mark.timeout(30)
@@ -156,14 +155,6 @@ def test_an_answer_without_an_end_is_given_up(
     with another_program(port, film):
         assert main(["status", "--config", str(config)]) == 1
     assert "/status: found no answer (after 0.5 s there is more to come), expected a running station" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", ["run", "check", "status", "doctor", "replay", "watch", "alerts"])
-def test_the_help_of_each_verb_of_the_station_ends_with_an_example(verb: str) -> None:
-    assert verb in cli.VERBS
-    result = CliRunner().invoke(mdss, [verb, "--help"])
-    assert result.exit_code == 0, result.output
-    assert f"mdss {verb}" in result.output.partition("Example:")[2]
 
 
 @pytest.mark.parametrize(

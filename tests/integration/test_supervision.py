@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -26,6 +25,7 @@ from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Ended
 from mdss.wire.sockets import Receiver, Sender
 from tests.model_world import without_models
+from tests.station import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 LIMITS = SupervisorSettings(ready_timeout_s=60, stall_timeout_s=60, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -77,12 +77,6 @@ class RunningLine:
     def restarts(self) -> list[int]:
         """Return how often each worker was started again."""
         return [process.restarts for process in self.board.report.processes]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait; the test's own time-out ends what never comes."""
-    while not condition():
-        time.sleep(0.05)
 
 
 def test_a_killed_process_is_replaced_and_all_stop_when_asked(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,4 +42,4 @@ def taken(port: int) -> socket.socket:
         try:
             return socket.create_server(("127.0.0.1", port))
         except OSError:
-            continue
+            time.sleep(0.001)  # the processor is for the station

@@ -222,7 +222,7 @@ def test_a_refusal_whose_words_arrive_after_the_end_is_told_in_them() -> None:
     process.state, process.reason = "error", "model.json: no such file"
     words = process.heartbeat()
     process.code = 2
-    assert last_words(child, words) == ("error", "model.json: no such file")
+    assert last_words(child, words, world.clock()) == ("error", "model.json: no such file")
 
 
 def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again_in_every_life() -> None:
@@ -233,7 +233,7 @@ def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again_in_every_
         process.state, process.reason = "stopped", "journal: disk full"
         words = process.heartbeat()
         process.code = 1
-        assert last_words(child, words) == ("degraded", f"ended with code 1: journal: disk full; starts again in {pause} s")
+        assert last_words(child, words, world.clock()) == ("degraded", f"ended with code 1: journal: disk full; starts again in {pause} s")
         go_on(child, world, 1)
 
 
@@ -265,12 +265,12 @@ def test_an_address_that_was_taken_from_the_first_is_an_error_at_once() -> None:
     assert (child.state, child.reason) == ("error", "frames endpoint tcp://127.0.0.1:1: cannot be opened")
 
 
-def last_words(child: Child, words: Heartbeat | None) -> tuple[str, str]:
+def last_words(child: Child, words: Heartbeat | None, now_s: float) -> tuple[str, str]:
     """Let a process's last heartbeat arrive after its end; return what is said of the child."""
-    child.tick(child._clock())
+    child.tick(now_s)
     pid = child.pid
     assert words is not None and words.pid == pid
     child.hear(words)
-    child.tick(child._clock())
+    child.tick(now_s)
     assert child.pid is None
     return child.state, child.reason

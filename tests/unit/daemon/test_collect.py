@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mdss.settings import CollectionSettings, Settings, StationSettings
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.heartbeat import BEAT_EVERY_S, HeartbeatSender, StopFlag, Tally
 from mdss.wire.messages import FrameIdentity, Heartbeat, Judged, JudgedScan
-from tests.fakes import FakeClock, FakeLink
+from tests.fakes import FakeClock, FakeLink, refuses_with
 
 SIDE = 200  # such a scan of noise takes almost 0.6 MB
 
@@ -134,11 +135,8 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_first_scan_and_costs
 def test_a_disk_that_is_full_in_the_middle_of_a_scan_leaves_no_half_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as broken:
-        broken.setattr("mdss.collection.write_scan", full)
+        broken.setattr("mdss.collection.write_scan", refuses_with(errno.ENOSPC))
         bench.collector.keep(scan("a"))
     assert bench.collector.state == ("degraded", "no scan is kept: [Errno 28] No space left on device")
     assert (bench.names(), bench.count(NOT_COLLECTED)) == ([], 1)
@@ -149,12 +147,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_scan_leaves_no_half_one(tmp_path
 def test_a_disk_that_takes_files_again_is_noticed_before_the_next_scan_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as broken:
-        broken.setattr("mdss.collection.write_scan", full)
-        broken.setattr("daemon.collect.write_durably", full)
+        broken.setattr("mdss.collection.write_scan", refuses_with(errno.ENOSPC))
+        broken.setattr("daemon.collect.write_durably", refuses_with(errno.ENOSPC))
         bench.collector.keep(scan("a"))
         bench.collector.check_disk(1e6)
         assert bench.collector.state[0] == "degraded"
@@ -166,10 +161,7 @@ def test_a_disk_that_takes_files_again_is_noticed_before_the_next_scan_comes(tmp
 def test_a_disk_that_takes_no_file_at_all_costs_scans_and_not_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
 
-    def full(**_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("daemon.spawn.TemporaryFile", full)
+    monkeypatch.setattr("daemon.spawn.TemporaryFile", refuses_with(errno.ENOSPC))
     bench.collector.keep(scan("a"))
     assert bench.count(NOT_COLLECTED) == 1
     state, reason = bench.collector.state

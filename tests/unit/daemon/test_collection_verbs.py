@@ -203,8 +203,3 @@ def test_an_export_never_mixes_with_what_is_there_and_says_when_there_is_nothing
     assert isinstance(shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data").exception, BadInput)
     result = shelf.run("export", "--recipe", "unheard-of", "--out", tmp_path / "new")
     assert "found no good scan of unheard-of" in str(result.exception) and not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in ("list", "label", "prune", "export"))])
-def test_every_help_ends_with_an_example(arguments: list[str]) -> None:
-    assert "Example: mdss collection " in CliRunner().invoke(collection, arguments).stdout.rpartition("\n\n")[2]

@@ -16,7 +16,7 @@ from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
 from daemon.status import ProcessReport, StationReport
 from mdss.journal import JOURNAL, Journal
-from mdss.settings import Settings, SupervisorSettings
+from mdss.settings import Settings
 from tests.alerts import undefined
 from tests.cases import judged, laid_out, of, settings
 from tests.fakes import FakeProcess, FakeWorld
@@ -57,14 +57,15 @@ def test_a_deadline_that_parts_do_not_keep_is_seen_from_the_journal() -> None:
 def test_late_parts_are_counted_where_they_are_more_than_one_in_a_hundred() -> None:
     late = tuple(undefined(f"late {number}") for number in range(2))
     assert station(Case(Settings(), (*judged(98), *late)), "late parts").found == "2 of the last 100 were late"
-    assert [finding for finding in doctor_station._timing(Case(Settings(), (*judged(198), *late))) if finding.subject == "late parts"] == []
+    few = doctor_station.station_findings(Case(Settings(), (*judged(198), *late)))
+    assert "late parts" not in {finding.subject for finding in few}
 
 
 def test_what_was_never_judged_neither_took_its_time_nor_came_late_and_one_part_in_two_hundred_says_little() -> None:
     hidden = msgspec.structs.replace(undefined("hidden"), code="BAD_CLOUD")
     recent = (*judged(199, took_ms=100), *judged(1, took_ms=5000), *(hidden for _ in range(10)))
-    found = {finding.subject: finding for finding in doctor_station._timing(Case(Settings(), recent))}
-    assert found.keys() == {"deadline"}
+    found = {finding.subject: finding for finding in doctor_station.station_findings(Case(Settings(), recent))}
+    assert "late parts" not in found
     assert found["deadline"].found.startswith("half of the last 200 parts took 100 ms, 99 in 100 at most 100 ms; ")
 
 
@@ -118,8 +119,8 @@ def test_a_station_that_looks_at_no_parts_size_is_told_so() -> None:
 
 
 def test_a_limit_of_one_is_weak() -> None:
-    assert doctor_station._restarts(SupervisorSettings(restart_limit=1)).level == "weak"
-    assert [doctor_station._restarts(SupervisorSettings(restart_limit=limit)).level for limit in (2, 3)] == ["weak", "ok"]
+    levels = [station(Case(settings(supervisor={"restart_limit": limit})), "restarts allowed").level for limit in (1, 2, 3)]
+    assert levels == ["weak", "weak", "ok"]
 
 
 def test_a_password_that_others_may_read_is_weak_and_one_that_is_not_there_is_bad(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from daemon.reviews import AGAIN_AFTER_S, PATIENCE_S, Reviews, counter_of
 from mdss.collection import CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import MdssError
 from mdss.wire.heartbeat import Tally
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, refuses_with
 
 MS, HOUR_NS = 10**6, 3600 * 10**9
 
@@ -245,11 +246,8 @@ def test_a_disk_that_takes_no_label_keeps_the_review_waiting(bench: Bench, monke
     bench.keep("a")
     bench.say("a", "confirmed")
 
-    def full(*_: object) -> bool:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as broken:
-        broken.setattr(bench.collection, "label", full)
+        broken.setattr(bench.collection, "label", refuses_with(errno.ENOSPC))
         bench.turn()
     told = "reviews cannot be carried to the scans: [Errno 28] No space left on device"
     assert (bench.reviews.trouble, bench.label("a")) == (told, None)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from daemon.spawn import lock_folder, make_folder
 from mdss.errors import BadInput, MdssError
-
-
-def refuses_with(code: int) -> Callable[..., object]:
-    """Return a system call of a disk that answers everything with one error."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return refuse
+from tests.fakes import refuses_with
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE])

@@ -281,11 +281,17 @@ def test_clients_that_never_finish_asking_are_cut_off_and_the_pages_go_on(statio
     assert station.get("/livez") == (200, "live\n")
 
 
-@pytest.mark.parametrize("request_line", [b"GET /" + b"a" * 200_000, b"POST /status HTTP/1.1\r\n\r\n", b"\xff" * 1000 + b"\r\n\r\n"])
-def test_what_is_no_request_for_a_page_is_refused_and_the_pages_go_on(station: Station, request_line: bytes) -> None:
+@pytest.mark.parametrize(
+    ("request_line", "code"),
+    [(b"GET /" + b"a" * 200_000, 414), (b"POST /status HTTP/1.1\r\n\r\n", 501), (b"\xff" * 1000 + b"\r\n\r\n", 400)],
+)
+def test_what_is_no_request_for_a_page_is_refused_and_the_pages_go_on(station: Station, request_line: bytes, code: int) -> None:
+    answer = b""
     with socket.create_connection(("127.0.0.1", station.port)) as client, suppress(OSError):
         client.sendall(request_line)
         client.shutdown(socket.SHUT_WR)
-        answer = client.recv(1000)
-        assert b" 200 " not in answer
+        while more := client.recv(1000):
+            answer += more
+    is_cut_short = code == 414 and not answer  # who has not read all that was sent may end the connection before its answer is heard
+    assert is_cut_short or str(code).encode() in answer
     assert station.get("/livez") == (200, "live\n")

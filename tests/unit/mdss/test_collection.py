@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from mdss import collection as module
 from mdss.collection import PART, CollectedPart, CollectedScan, Collection, PartFilter, RemovalRank, Review, parts_to_remove
 from mdss.errors import BadInput
+from tests.fakes import refuses_with
 from tests.machines import histories
 
 SIDE = 64
@@ -232,10 +234,7 @@ def test_a_writer_that_is_killed_leaves_no_half_part(kept: Collection, at: str) 
 
 
 def test_a_disk_that_refuses_leaves_nothing(kept: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("mdss.collection.write_scan", full)
+    monkeypatch.setattr("mdss.collection.write_scan", refuses_with(errno.ENOSPC))
     with pytest.raises(OSError, match="No space"):
         kept.add(part("a"), *scan())
     assert list((kept.root / "cap").iterdir()) == []

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from mdss.journal import Entry, Journal, JournalFailed
-from mdss.wire.messages import Accepted, Judged
+from mdss.wire.messages import Judged
 from tests.parts import accepted, verdict
 
 WRITER = """
@@ -286,4 +286,3 @@ def test_pending_keeps_the_order_of_arrival(journal: Journal) -> None:
     for name in names:
         journal.accept(accepted(name, 100))
     assert [part.result_id for part in journal.pending()] == names
-    assert all(isinstance(part, Accepted) for part in journal.pending())

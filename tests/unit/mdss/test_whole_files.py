@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -17,6 +18,7 @@ from daemon.clock_watch import ClockWatch
 from mdss.collect_request import request_all
 from mdss.drift_record import DriftRecord, write_record
 from mdss.whole_files import PARTIAL_NAME, filled_folder, is_free, named_as, whole_folder, write_durably, write_whole
+from tests.fakes import refuses_with
 
 NO_RANGES: dict[str, object] = {name: {} for name in ("reference", "limits", "warnings", "cleared")}
 RECORD = msgspec.convert(
@@ -55,13 +57,10 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
 
 
 def test_what_the_disk_refuses_bears_the_name_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def is_full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
     long = tmp_path / ("n" * 250)  # the hidden one has more letters than a name may have
     with pytest.raises(OSError, match=f"File name too long: '{long}'$"):
         write_whole(long, b"content")
-    monkeypatch.setattr(os, "fsync", is_full)
+    monkeypatch.setattr(os, "fsync", refuses_with(errno.ENOSPC))
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/a.json'$"):
         write_whole(tmp_path / "a.json", b"content")
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,19 +17,6 @@ from trainer.data_checks import SURELY_SAME, GoodPartRange, Refused, Signatures,
 from trainer.examination import Examiner
 from trainer.part_measures import COLOURS, MEASURES, Measures, box_of, nearest
 from trainer.synthetic_scan import SyntheticScan
-
-KNOWN = 8
-
-
-@pytest.fixture(scope="module")
-def known() -> list[tuple[str, Measures]]:
-    """Curated good parts."""
-    return [(f"train/{number:03d}", measures_of(good_part(100 + number))) for number in range(KNOWN)]
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
 
 
 def test_good_parts_of_the_product_pass(shelf: Shelf, known: list[tuple[str, Measures]]) -> None:

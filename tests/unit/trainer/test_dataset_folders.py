@@ -17,13 +17,6 @@ ALL = {"train", "validation", "test"}
 LATIN_1 = os.fsdecode("Stück".encode("latin-1"))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a sound dataset of two training scans, one validation scan and three test scans."""
-    write_tiny_line(tmp_path / "data")
-    return tmp_path / "data"
-
-
 @pytest.mark.parametrize(
     ("split", "folder", "left"), [("train", "good", 1), ("validation", "good", 0), ("test", "good", 2), ("test", "stain", 2)]
 )

@@ -290,10 +290,8 @@ def test_a_broken_file_ends_the_evaluation_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("loads")
-def test_the_verb_prints_a_table_and_ends_with_an_example(tmp_path: Path) -> None:
-    runner = CliRunner()
+def test_the_verb_prints_a_table(tmp_path: Path) -> None:
     arguments = ["--data", str(dataset(tmp_path, WHOLE)), "--recipe", "plate", "--store", str(tmp_path), "--json", str(tmp_path / "e.json")]
-    result = runner.invoke(command, arguments)
+    result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert "fused_brightness_matched" in result.output
-    assert "Example: mdss evaluate" in runner.invoke(command, ["--help"]).output.splitlines()[-2]

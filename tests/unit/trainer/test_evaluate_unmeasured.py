@@ -8,16 +8,8 @@ from pathlib import Path
 import pytest
 
 from mdss.errors import ModelRefused
-from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
 from trainer.evaluate import Request, evaluate, unmeasured_sentences
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a dataset with good parts and two kinds of defects, all of them marked."""
-    write_tiny_line(tmp_path / "data")
-    return tmp_path / "data"
 
 
 def said(root: Path) -> list[str]:

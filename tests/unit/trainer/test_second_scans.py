@@ -10,23 +10,12 @@ import pytest
 from mdss.collection import RGB
 from tests.lines import write_tiny_line
 from tests.retraining import again, good_part
-from tests.shelf import SETTINGS, Shelf, measures_of, only
+from tests.shelf import SETTINGS, Shelf, only
 from trainer import examination
 from trainer.dataset import Dataset
 from trainer.examination import measure_curated
 from trainer.part_measures import Measures
 from trainer.synthetic import LineSize
-
-
-@pytest.fixture(scope="module")
-def known() -> list[tuple[str, Measures]]:
-    """Curated good parts."""
-    return [(f"train/{number:03d}", measures_of(good_part(100 + number))) for number in range(8)]
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
 
 
 def test_a_second_scan_of_any_curated_part_is_known_however_many_there_are(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,16 +38,26 @@ def parts() -> list[BranchInput]:
     return [BranchInput(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, cloud, grid) for _ in range(3)]
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Callable[..., Recipe]:
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
     """Return a maker of recipes that train in a moment."""
-    teacher = write_teacher(tmp_path / "teacher.safetensors")
+    teacher = write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
     return lambda *assignments: small_recipe(teacher, f"point_cloud.size_px={SIZE_PX}", *assignments)
 
 
-@pytest.fixture(autouse=True)
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+@pytest.fixture(scope="module", autouse=True)
+def two_threads() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def beside(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both branches have learned side by side."""
+    work = tmp_path_factory.mktemp("beside")
+    train_both(parts(), recipe(), "cpu", work)
+    return work
 
 
 def learning() -> list[psutil.Process]:
@@ -87,17 +98,12 @@ def steps_done(branch: Branch, work: Path) -> int:
 
 
 def test_side_by_side_learns_what_one_after_the_other_learns_with_as_many_threads(
-    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    beside: Path, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beside, in_turn = tmp_path / "beside", tmp_path / "in_turn"
-    for work in (beside, in_turn):
-        work.mkdir()
-    train_both(parts(), recipe(), "cpu", beside)
+    in_turn = tmp_path
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
     train_both(parts(), recipe(), "cpu", in_turn)
-    torch.set_num_threads(before)
     assert (beside / "rgb.parts").exists() and not (in_turn / "rgb.parts").exists()
     for branch in BRANCHES:
         assert training_of(branch, beside).losses == training_of(branch, in_turn).losses
@@ -141,7 +147,11 @@ def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[...,
     assert not any(is_trained(branch, tmp_path) for branch in BRANCHES)
 
 
-def test_a_disk_that_refuses_what_was_learned_is_said_as_any_other_verb_says_it(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_a_disk_that_refuses_what_was_learned_is_said_as_any_other_verb_says_it(
+    beside: Path, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    for learned in beside.glob("sdf.*"):  # so that colour learns alone
+        shutil.copy(learned, tmp_path)
     (tmp_path / "rgb.safetensors").mkdir()
     with pytest.raises(MdssError, match=rf"^{tmp_path}/rgb\.safetensors: Is a directory$"):
         train_both(parts(), recipe(), "cpu", tmp_path)

@@ -15,10 +15,9 @@ import pytest
 import torch
 
 from mdss.errors import BadInput
-from mdss.method.description_network import PatchDescriptionNetwork
 from mdss.method.teacher import load_teacher
 from mdss.scan_files import png
-from tests.teachers import interrupting, write_backbone, write_photographs
+from tests.teachers import interrupting, weights, write_backbone, write_photographs
 from trainer import photographs as photographs_module
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
@@ -32,11 +31,6 @@ def settings(tmp_path: Path) -> Distillation:
     """Return a distillation of three small steps."""
     folder, backbone = write_photographs(tmp_path / "photographs"), write_backbone(tmp_path / "backbone.npz")
     return Distillation(folder, backbone, steps=3, batch=2, warmup_steps=1, statistics_batches=1)
-
-
-def weights(network: PatchDescriptionNetwork) -> torch.Tensor:
-    """Return all weights in one row."""
-    return torch.cat([value.flatten() for value in network.state_dict().values()])
 
 
 def test_a_teacher_is_distilled_and_its_details_say_how(settings: Distillation, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mdss.method.description_network import CHANNELS, PatchDescriptionNetwork
-from tests.teachers import interrupting
+from tests.teachers import interrupting, weights
 from trainer import procedural_teacher
 from trainer.procedural_images import picture
 from trainer.procedural_teacher import Procedure, contrast_of, loss_of, make_procedural, pairs_too_near, redundancy, standardise
@@ -24,11 +24,6 @@ SMALL = Procedure(steps=3, pictures=2, crops=3, places=8, warmup_steps=1, statis
 def seeded(seed: int) -> np.random.Generator:
     """Return the random numbers of a seed."""
     return np.random.default_rng(seed)
-
-
-def weights(network: PatchDescriptionNetwork) -> torch.Tensor:
-    """Return all weights in one row."""
-    return torch.cat([value.flatten() for value in network.state_dict().values()])
 
 
 def test_a_picture_is_the_same_for_the_same_seed() -> None:

@@ -157,9 +157,7 @@ def test_there_must_be_something_to_resume(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("verb", ["distil", "procedural", "import", "show"])
-def test_help_ends_with_an_example_and_does_not_wait_for_torch(verb: str) -> None:
+def test_help_does_not_wait_for_torch(verb: str) -> None:
     program = "import sys; from mdss.cli import main; main(['teacher', sys.argv[1], '--help']); print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True, check=True).stdout
-    text, _, is_loaded = said.rstrip().rpartition("\n")
-    assert is_loaded == "False"
-    assert f"Example: mdss teacher {verb} " in text.rpartition("\n\n")[2]
+    assert said.splitlines()[-1] == "False"
