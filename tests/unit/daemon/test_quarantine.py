@@ -60,3 +60,10 @@ def test_a_disk_that_takes_nothing_costs_the_scan_only(tmp_path: Path, capsys: p
     (tmp_path / "quarantine").write_text("a file where the folder should be")
     Quarantine(tmp_path / "quarantine").keep(held("r1"), "")
     assert "is not kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("refused", ["xyz/r1.tiff", "r1.json"])
+def test_of_a_scan_that_the_disk_takes_in_part_nothing_is_left(tmp_path: Path, refused: str) -> None:
+    (tmp_path / refused).mkdir(parents=True)
+    Quarantine(tmp_path).keep(held("r1"), "")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
