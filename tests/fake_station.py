@@ -38,6 +38,11 @@ class FakeStation:
         self._thread.join()
 
     @property
+    def connections(self) -> int:
+        """How many connections said HELLO."""
+        return len(self._known)
+
+    @property
     def part_ids(self) -> list[str]:
         """The parts that arrived, re-sent ones again."""
         return [frame.header.part_id for frame in self.frames]

@@ -43,6 +43,14 @@ def test_a_connection_over_which_nothing_comes_any_more_is_given_up_for_another(
         assert list(camera.done) == before + after
 
 
+def test_a_connection_over_which_the_station_answers_is_kept(endpoint: str) -> None:
+    station = FakeStation(endpoint)
+    station.liveness = 20  # silence is dead after a second
+    with station, FrameSender(endpoint, "camera") as camera:
+        camera.attend(1.6)
+        assert station.connections == 1
+
+
 def test_a_station_that_says_nothing_is_asked_once_a_heartbeat_and_each_connection_gets_its_time(endpoint: str) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as door:
         door.bind(endpoint)
