@@ -51,6 +51,10 @@ class FakeStation:
         """Hear and say nothing over the connections that there are now, as where a cable was pulled."""
         self._lost |= self._known
 
+    def forget_connections(self) -> None:
+        """Know nobody any more, as where another connection took over the camera's name."""
+        self._known.clear()
+
     def _serve(self) -> None:
         context: zmq.Context[Any] = zmq.Context()
         with context, context.socket(zmq.ROUTER) as socket:

@@ -34,10 +34,22 @@ def send(camera: FrameSender, *parts: str) -> list[str]:
 def test_a_connection_over_which_nothing_comes_any_more_is_given_up_for_another(endpoint: str) -> None:
     station = FakeStation(endpoint)
     station.liveness = 4  # silence is dead after 0.2 s
+    side = 400  # 2.4 MB: as many seconds more, until the frame is answered
+    large = np.zeros((side, side, 3), np.uint8), np.ones((side, side, 3), np.float32)
     with station, FrameSender(endpoint, "camera") as camera:
-        before = send(camera, "a")
+        before = [camera.send(*large, part_id="a", recipe_id="r") for _ in range(10)]
         assert camera.wait_until_done(30)
         station.lose_connections()
+        after = send(camera, "b")
+        assert camera.wait_until_done(15)
+        assert list(camera.done) == before + after
+
+
+def test_a_camera_that_its_station_no_longer_knows_says_hello_again(endpoint: str) -> None:
+    with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
+        before = send(camera, "a")
+        assert camera.wait_until_done(30)
+        station.forget_connections()
         after = send(camera, "b")
         assert camera.wait_until_done(30)
         assert list(camera.done) == before + after
