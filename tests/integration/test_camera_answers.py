@@ -110,3 +110,13 @@ def test_a_frame_that_is_refused_for_now_twice_leaves_once(door: Door, code: Nac
     door.say(*[Nack(frame_id="a", code=code, reason="not now")] * 2)
     door.camera.attend(0.5)
     assert door.frames() == ["a", "a"]
+
+
+def test_four_frames_for_which_there_is_no_room_keep_a_fifth_from_nothing(door: Door) -> None:
+    for name in "abcd":
+        door.sent(name)
+    door.say(Credit(credit=8, boot_id="boot", heartbeat_ms=60_000))
+    door.say(*[Nack(frame_id=name, code="BUSY", reason="full") for name in "abcd"])
+    door.sent("e")
+    door.camera.attend(0.5)
+    assert "e" in door.frames()
