@@ -8,6 +8,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from daemon.retention import Retention
+from mdss.journal import JournalFailed
 from tests.fakes import FakeClock, FakeRecord
 
 
@@ -56,3 +57,29 @@ def test_a_picture_that_is_gone_by_the_time_its_age_is_asked_for_is_neither_coun
     with capture_logs() as logs:
         retention.turn()
     assert [(line["event"], line["files"]) for line in logs] == [("old pictures and scans removed", 1)]
+
+
+def test_every_picture_that_cannot_be_removed_is_counted(tmp_path: Path) -> None:
+    clock = FakeClock()
+    retention = retention_of(tmp_path, clock)
+    for name in ("a.png", "b.png", "c.png"):
+        picture = old_picture(tmp_path, name)
+        picture.unlink()
+        picture.mkdir()
+        os.utime(picture, (0, 0))
+    with capture_logs() as logs:
+        retention.turn()
+    assert [(line["event"], line["files"]) for line in logs] == [("old pictures and scans cannot be removed", 3)]
+
+
+def test_pictures_make_room_for_the_journal_in_the_same_turn(tmp_path: Path) -> None:
+    class Cramped(FakeRecord):
+        def prune(self, older_than_ns: int) -> int:
+            if picture.exists():
+                raise JournalFailed("journal j.sqlite: database or disk is full")
+            return super().prune(older_than_ns)
+
+    clock, record, picture = FakeClock(), Cramped(), old_picture(tmp_path, "old.png")
+    clock.advance(1e6)
+    Retention(record, tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
+    assert len(record.limits_ns) == 1
