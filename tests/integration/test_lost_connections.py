@@ -18,6 +18,8 @@ from tests.fake_station import FakeStation
 
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
+# 2.4 MB: as many seconds more until silence is dead, as long as the frame is not answered
+LARGE = np.zeros((400, 400, 3), np.uint8), np.ones((400, 400, 3), np.float32)
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -34,10 +36,8 @@ def send(camera: FrameSender, *parts: str) -> list[str]:
 def test_a_connection_over_which_nothing_comes_any_more_is_given_up_for_another(endpoint: str) -> None:
     station = FakeStation(endpoint)
     station.liveness = 4  # silence is dead after 0.2 s
-    side = 400  # 2.4 MB: as many seconds more, until the frame is answered
-    large = np.zeros((side, side, 3), np.uint8), np.ones((side, side, 3), np.float32)
     with station, FrameSender(endpoint, "camera") as camera:
-        before = [camera.send(*large, part_id="a", recipe_id="r") for _ in range(10)]
+        before = [camera.send(*LARGE, part_id="a", recipe_id="r") for _ in range(10)]
         assert camera.wait_until_done(30)
         station.lose_connections()
         after = send(camera, "b")
@@ -106,6 +106,6 @@ def test_after_a_restart_no_more_frames_leave_than_the_new_station_gives_credit_
 def test_what_a_camera_says_last_arrives_though_it_closes_at_once(endpoint: str) -> None:
     with FakeStation(endpoint) as station:
         with FrameSender(endpoint, "camera") as camera:
-            send(camera, "a")
-        assert station.has_ended.wait(10)
+            camera.send(*LARGE, part_id="a", recipe_id="r")
+        assert station.has_ended.wait(5)
     assert station.part_ids == ["a"]
