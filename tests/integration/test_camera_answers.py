@@ -92,7 +92,7 @@ def test_why_a_frame_is_put_off_is_said_until_it_is_answered_for_good(door: Door
 def test_words_on_a_frame_that_is_done_change_nothing_and_the_next_frame_leaves(door: Door, code: NackCode) -> None:
     door.sent("a")
     door.say(CREDIT)
-    door.say(done("a"), Nack(frame_id="a", code=code, reason="late"), Ack(frame_id="a", result_id="r-a"), done("a"))
+    door.say(done("a"), Ack(frame_id="a", result_id="r-a"), done("a"), Nack(frame_id="a", code=code, reason="late"))
     assert (door.camera.put_off, door.camera.outstanding) == ({}, 0)
     door.sent("b")
     door.camera.attend(0.5)
@@ -123,3 +123,11 @@ def test_four_frames_for_which_there_is_no_room_keep_a_fifth_from_nothing(door: 
     door.sent("e")
     door.camera.attend(0.5)
     assert "e" in door.frames(5)
+
+
+def test_a_camera_that_waits_for_its_place_takes_frames_meanwhile(door: Door) -> None:
+    door.say(Nack(frame_id="", code="NOT_READY", reason="64 cameras are connected already"))
+    door.sent("a")
+    door.say(CREDIT)
+    door.camera.attend(0.5)
+    assert door.frames(1) == ["a"]

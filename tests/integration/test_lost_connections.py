@@ -63,18 +63,21 @@ def test_a_connection_over_which_the_station_answers_is_kept(endpoint: str) -> N
         assert station.connections == 1
 
 
-def test_a_station_that_says_nothing_is_asked_once_a_heartbeat_and_each_connection_gets_its_time(endpoint: str) -> None:
+@pytest.mark.parametrize(("heartbeat_ms", "liveness", "hellos", "pings"), [(200, 2, 3, 7), (100, 100, 0, 13), (60_000, 2, 0, 1)])
+def test_a_station_that_says_nothing_is_asked_once_a_heartbeat_and_each_connection_gets_its_time(
+    endpoint: str, heartbeat_ms: int, liveness: int, hellos: int, pings: int
+) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as door:
         door.bind(endpoint)
         with FrameSender(endpoint, "camera") as camera:
             peer, *_ = door.recv_multipart()
-            credit = Credit(credit=1, boot_id="boot", heartbeat_ms=200, liveness=2)
+            credit = Credit(credit=1, boot_id="boot", heartbeat_ms=heartbeat_ms, liveness=liveness)
             door.send_multipart([peer, *wire.compose(credit)])
             camera.attend(2.2)  # the first PING comes a second after HELLO, whatever the station wishes
         said = Counter[type]()
         while door.poll(100):
             said[type(wire.parse(door.recv_multipart()[1:]))] += 1
-    assert said[Hello] <= 3 and said[Ping] <= 7
+    assert said[Hello] <= hellos and said[Ping] <= pings
 
 
 def test_a_camera_for_which_there_is_no_room_says_so_and_sends_once_there_is(endpoint: str) -> None:
