@@ -16,7 +16,8 @@ class Outbox:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._to_fusion, self._frames = deque[Message](), deque[Frame]()
-        self._clock, self._moved_s = clock, clock()
+        self._clock = clock
+        self._fusion_since_s = self._prepare_since_s = clock()  # since when each stage has had something to take and taken nothing
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -24,22 +25,26 @@ class Outbox:
     @property
     def trouble(self) -> str:
         """Name the stage that has taken nothing for seconds; empty if all is well."""
-        if not (self._to_fusion or self._frames) or self._clock() - self._moved_s < STUCK_AFTER_S:
-            return ""
-        return f"{'fusion' if self._to_fusion else 'prepare'} takes nothing, {len(self)} frames wait"
+        stages = (("fusion", self._to_fusion, self._fusion_since_s), ("prepare", self._frames, self._prepare_since_s))
+        for stage, waiting, since_s in stages:
+            if waiting and self._clock() - since_s >= STUCK_AFTER_S:
+                return f"{stage} takes nothing, {len(self)} frames wait"
+        return ""
 
     def put(self, accepted: Accepted, frame: Frame) -> None:
         """Queue one part; its frame is left out if a waiting frame of the part already covers the wanted branches."""
         self.tell([accepted])
         waiting = {branch for each in self._frames if each.result_id == frame.result_id for branch in each.wanted}
+        if not self._frames:
+            self._prepare_since_s = self._clock()
         if not waiting.issuperset(frame.wanted):
             later = (place for place, each in enumerate(self._frames) if each.deadline_ns > frame.deadline_ns)
             self._frames.insert(next(later, len(self._frames)), frame)
 
     def tell(self, messages: Iterable[Message]) -> None:
         """Queue messages that only fusion gets."""
-        if not (self._to_fusion or self._frames):
-            self._moved_s = self._clock()
+        if not self._to_fusion:
+            self._fusion_since_s = self._clock()
         self._to_fusion.extend(messages)
 
     def remind(self, words: Sequence[Message]) -> None:
@@ -55,7 +60,9 @@ class Outbox:
         """Send what the two stages take without waiting."""
         while self._to_fusion and fusion.send(self._to_fusion[0]):
             self._to_fusion.popleft()
-            self._moved_s = self._clock()
+            self._fusion_since_s = self._clock()
+        if self._to_fusion:  # until it has taken them, prepare is offered nothing
+            self._prepare_since_s = self._clock()
         while self._frames and not self._to_fusion and prepare.send(self._frames[0]):
             self._frames.popleft()
-            self._moved_s = self._clock()
+            self._prepare_since_s = self._clock()

@@ -20,10 +20,11 @@ class FakeStation:
         self.boot_id, self.credit, self.finishes, self.endpoint = boot_id, credit, finishes, endpoint
         self.frames: list[camera.FrameMessage] = []
         self.refusals: dict[str, list[NackCode]] = {}
+        self.hello_refusals: list[NackCode] = []  # of the next HELLOs
         self.liveness, self.frame_takes_s = 40, 0.0  # the second as over a slow link: nothing else comes meanwhile
         self.has_ended = threading.Event()
         self.record: Callable[[camera.FrameMessage, int], None] = lambda frame, sequence: None  # what is judged, before its DONE
-        self._known: set[bytes] = set()
+        self._known, self._lost = set[bytes](), set[bytes]()
         self._stop, self._bound = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve)
 
@@ -37,9 +38,22 @@ class FakeStation:
         self._thread.join()
 
     @property
+    def connections(self) -> int:
+        """How many connections said HELLO."""
+        return len(self._known)
+
+    @property
     def part_ids(self) -> list[str]:
         """The parts that arrived, re-sent ones again."""
         return [frame.header.part_id for frame in self.frames]
+
+    def lose_connections(self) -> None:
+        """Hear and say nothing over the connections that there are now, as where a cable was pulled."""
+        self._lost |= self._known
+
+    def forget_connections(self) -> None:
+        """Know nobody any more, as where another connection took over the camera's name."""
+        self._known.clear()
 
     def _serve(self) -> None:
         context: zmq.Context[Any] = zmq.Context()
@@ -54,7 +68,11 @@ class FakeStation:
                         socket.send_multipart([peer, *camera.compose(reply)])
 
     def _answers(self, peer: bytes, message: camera.CameraMessage) -> list[camera.Header]:
+        if peer in self._lost:
+            return []
         match message:
+            case Hello() if self.hello_refusals:
+                return [Nack(frame_id="", code=self.hello_refusals.pop(), reason="as the test asked")]
             case Hello():
                 self._known.add(peer)
                 return [Credit(credit=self.credit, boot_id=self.boot_id, heartbeat_ms=50, liveness=self.liveness)]

@@ -45,10 +45,13 @@ class Station:
         self.endpoint, self.snapshots = f"ipc://{folder}/v.sock", f"ipc://{folder}/s.sock"
         self.journal: list[Verdict] = []
         self.boot_id, self.name = "b", ""  # of this life, and of its journal
+        self.asked = 0  # questions so far
         self.unanswered = 0  # of the next questions, as while the journal fails
+        self.forgotten = 0  # last sequence, if that is later than all in the journal: their verdicts were too old to be kept
         self.byte_takes_s = 0.0  # of an answer, as over a slow link
         self.context: zmq.Context[Any] = zmq.Context()
         self.publisher: zmq.Socket[bytes] = self.context.socket(zmq.XPUB)
+        self.publisher.xpub_verbose = True  # tell of a topic that somebody subscribed to already, too
         self.publisher.bind(self.endpoint)
         self._stop, self._was_asked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._serve)
@@ -58,11 +61,18 @@ class Station:
         return [one for one in self.journal if one.sequence > sequence][:limit]
 
     def last_sequence(self) -> int:
-        return self.journal[-1].sequence if self.journal else 0
+        return max(self.forgotten, self.journal[-1].sequence if self.journal else 0)
 
     def wait_for_subscriber(self) -> None:
         topics = {self.publisher.recv() for _ in range(2)}
         assert topics == {b"\x01verdict/", b"\x01heartbeat/"}
+
+    def subscribed_anew(self) -> int:
+        """Return how often verdicts were subscribed to since somebody asked."""
+        count = 0
+        while self.publisher.poll(100):
+            count += self.publisher.recv() == b"\x01verdict/"
+        return count
 
     def wait_for_question(self) -> None:
         assert self._was_asked.wait(10)
@@ -96,6 +106,7 @@ class Station:
             while not self._stop.is_set():
                 if router.poll(10):
                     *route, request = router.recv_multipart()
+                    self.asked += 1
                     if self.unanswered:
                         self.unanswered -= 1
                         continue

@@ -27,10 +27,10 @@ def test_every_frame_is_acknowledged_and_done(endpoint: str) -> None:
     with FakeStation(endpoint) as station:
         with FrameSender(endpoint, "camera") as camera:
             sent = send(camera, *"abcde")
-            assert camera.wait_until_done(30)
+            assert camera.wait_until_done(30) and camera.wait_until_done(0)
             assert list(camera.done) == list(camera.acknowledged) == sent
         assert station.has_ended.wait(10)
-    assert station.part_ids == list("abcde")
+    assert [(frame.header.part_id, frame.header.sequence) for frame in station.frames] == list(zip("abcde", range(1, 6), strict=True))
 
 
 def test_no_more_frames_leave_than_there_is_credit(endpoint: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ import pytest
 
 from mdss.client import MOST_WAITING, FrameSender, OverflowPolicy
 from mdss.errors import BadInput
+from tests.fake_station import FakeStation
 from tests.ingest_process import Line, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -85,6 +87,21 @@ def test_a_frame_that_was_sent_is_not_dropped_though_it_must_be_sent_again(line:
         assert not camera.dropped.keys() & camera.done.keys()
         assert len(camera.dropped) + len(camera.done) == 20
     assert {verdict.frame_id for verdict in line.journal.since(0, 100)} == camera.done.keys()
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
+def test_answers_that_nobody_has_read_yet_make_room_before_anything_is_dropped(tmp_path: Path, policy: OverflowPolicy) -> None:
+    station = FakeStation(f"ipc://{tmp_path}/frames.sock", credit=MOST_WAITING)
+    station.frame_takes_s = 0.2
+    with station, FrameSender(station.endpoint, "cam", overflow_policy=policy) as camera:
+        while not camera._window:
+            camera.attend(0.02)
+        send(camera, *range(2 * MOST_WAITING))  # half of them leave, half of them wait
+        while len(station.frames) < MOST_WAITING:
+            time.sleep(0.01)
+        send(camera, 2 * MOST_WAITING)
+        assert camera.dropped == {}
+        assert camera.wait_until_done(30)
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])

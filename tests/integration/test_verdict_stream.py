@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import msgspec
 import pytest
@@ -161,6 +162,60 @@ def test_what_waited_of_the_old_journal_is_not_delivered_among_the_new(station: 
         got = [stream.receive(20) for _ in range(3)]
         assert [one and one.result_id for one in got] == ["new-r1", "new-r2", "new-r3"]
         assert stream.receive(0.3) is None
+
+
+def test_a_known_verdict_that_the_station_keeps_no_longer_is_no_sign_of_a_new_journal(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1, "NotOK")
+        station.judge(2)
+        assert take(stream, 2) == [1, 2]
+        station.judge(3, is_published=False)
+        del station.journal[1]  # too old; the first one is kept until its alert is delivered
+        station.beat()
+        assert take(stream, 1) == [3]
+        assert stream.receive(0.3) is None
+
+
+def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_without_end(station: Station) -> None:
+    station.forgotten = 7
+    with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
+        station.wait_for_subscriber()
+        assert stream.receive(0.5) is None
+        assert station.asked == 1
+        station.judge(8)
+        assert take(stream, 1) == [8]
+
+
+def test_a_connection_over_which_nothing_comes_is_made_anew_and_one_over_which_heartbeats_come_is_not(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mdss.wire.verdict_stream.SILENT_S", 0.6)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        for _ in range(20):
+            station.beat()
+            assert stream.receive(0.05) is None
+        assert station.subscribed_anew() == 0
+        for _ in range(20):
+            assert stream.receive(0.05) is None
+        assert 1 <= station.subscribed_anew() <= 3
+        assert stream.receive(2.0) is None  # however long somebody waits at once
+        assert 2 <= station.subscribed_anew() <= 4
+        station.judge(1)
+        assert take(stream, 1) == [1]
+
+
+def test_who_iterates_is_given_each_verdict_however_long_the_line_rests_before_it(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        verdicts = iter(stream)
+        assert next(verdicts).sequence == 1
+        after_a_rest = Timer(1.2, station.judge, (2,))
+        after_a_rest.start()
+        assert next(verdicts).sequence == 2
+        after_a_rest.join()
 
 
 def test_an_old_heartbeat_that_waited_brings_nothing_twice(station: Station) -> None:

@@ -139,6 +139,43 @@ def test_a_rest_after_a_late_part_makes_the_window_no_smaller() -> None:
     assert admission.window(5.0, 4) == 8
 
 
+def test_two_parts_that_come_one_after_the_other_end_a_rest_once() -> None:
+    clock = FakeClock()
+    admission = at_pace(clock, [0.5] * 10)
+    for _ in range(5):
+        admission.note_verdict(0, "LATE")
+        clock.advance(60)
+        for _ in range(2):
+            admission.note_accepted()
+            clock.advance(0.25)
+        admission.note_verdict(1)
+    assert admission.window(5.0, 4) == 8
+
+
+def test_an_empty_part_among_others_is_no_rest() -> None:
+    clock = FakeClock()
+    admission = at_pace(clock, [])
+    for _ in range(10):
+        clock.advance(0.1)
+        admission.note_verdict(1, "BAD_CLOUD")
+        clock.advance(0.4)
+        admission.note_accepted()
+        admission.note_verdict(1)
+    assert admission.window(5.0, 4) == 8
+
+
+def test_a_station_that_is_late_stays_late_through_empty_parts_until_one_is_scored() -> None:
+    clock = FakeClock()
+    admission = at_pace(clock, [0.5] * 10)
+    clock.advance(6)
+    admission.note_verdict(1, "LATE")
+    admission.note_verdict(1, "BAD_CLOUD")
+    assert admission.window(5.0, 4) == LEAST
+    admission.note_verdict(1)
+    clock.advance(6)
+    assert admission.window(5.0, 4) > LEAST
+
+
 def rest_after_a_late_part(station: Station, number: int) -> None:
     """Let a station score one part and be late with the next, and then let nothing come for a minute."""
     sent = [f"part {number}", f"late {number}"]
@@ -222,8 +259,10 @@ def test_a_camera_that_asks_seldom_keeps_its_place() -> None:
     clock = FakeClock()
     admission = Admission(clock)
     assert refused(admission, "seldom", 0)
-    clock.advance(3)
-    assert refused(admission, "often", 1)
+    for _ in range(3):
+        clock.advance(3)
+        assert refused(admission, "often", 1)
+        assert refused(admission, "seldom", 0)
     assert not refused(admission, "seldom", 1)
 
 

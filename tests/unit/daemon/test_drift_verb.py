@@ -14,6 +14,7 @@ from mdss.errors import BadInput
 from tests.drifting import drifting
 
 CONFIG = "station: {state_directory: state}\nmodels: {recipes: [cap, lid]}\n"
+NO_BLOCK = msgspec.structs.replace(drifting(), parts=0, blocks=(), warnings={})
 
 
 @pytest.fixture
@@ -38,8 +39,26 @@ def test_it_names_what_drifts_and_since_which_part(config: Path) -> None:
     assert line.startswith("drift: brightness") and "part-301" in line
 
 
+def test_behind_a_recipe_without_a_block_each_quantity_of_the_next_is_shown_as_calibrated_as_now_and_as_a_trend(config: Path) -> None:
+    onset = msgspec.structs.replace(drifting().warnings["brightness"], warned_ns=86_400 * 10**9)
+    write_record(config.parent / "state", NO_BLOCK)
+    write_record(config.parent / "state", msgspec.structs.replace(drifting(), recipe="lid", warnings={"brightness": onset}))
+    _, heading, columns, *rows, warning = show(config).splitlines()
+    assert heading == "lid: 400 parts compared with the 40 of model 0001, in blocks of 25"
+    assert columns.split("  ")[-1] == "trend, newest last"
+    assert [" ".join(row.split()) for row in rows] == [
+        "score of branch rgb 100 (87.87 to 112.1) 97.23 ▅▄▄▄▅▄▄▅▄▄▄▄▅▅▅▄",
+        "score of branch sdf 100 (87.87 to 112.1) 101.2 ▄▄▅▅▄▅▅▅▄▅▅▃▅▄▄▅",
+        "brightness of the part 100 (87.87 to 112.1) 57.47 ▅▄▄▄▄▄▄▄▄▅▅▅▁▁▁▁",
+        "share of valid points 100 (87.87 to 112.1) 103 ▄▅▄▅▄▄▄▄▅▅▄▄▅▅▄▅",
+        "distance of the part (mm) 100 (87.87 to 112.1) 97.74 ▄▄▅▅▅▅▅▄▄▄▄▄▄▄▄▄",
+    ]
+    sentence = "now 57.47, at calibration 100 (87.87 to 112.1 of 8 in 10 good parts), since about part part-301"
+    assert warning == f"drift: brightness of the part: {sentence}, warned of 1970-01-02 00:00:00+00:00"
+
+
 def test_before_the_first_block_is_complete_it_says_how_many_parts_are_wanted_and_not_that_there_was_none(config: Path) -> None:
-    write_record(config.parent / "state", msgspec.structs.replace(drifting(), parts=0, blocks=(), warnings={}))
+    write_record(config.parent / "state", NO_BLOCK)
     said = "cap: found no 25 parts in a row of model 0001 yet, expected one such block at least"
     assert show(config) == f"{said}: ask again after some more\n"
 
@@ -48,6 +67,13 @@ def test_a_bar_is_in_the_middle_as_calibrated_and_at_the_end_beyond_all_referenc
     drawn = bars(drifting(), "brightness")
     assert (len(drawn), drawn[-4:]) == (16, "▁▁▁▁")
     assert set(drawn[:12]) <= set("▃▄▅▆")
+    brighter = msgspec.structs.replace(drifting().blocks[-1], shifts={"brightness": 0.5})
+    assert bars(msgspec.structs.replace(drifting(), blocks=(brighter,)), "brightness") == "█"
+
+
+def test_the_trend_is_that_of_the_latest_blocks() -> None:
+    long = msgspec.structs.replace(drifting(), blocks=drifting().blocks * 2)
+    assert bars(long, "brightness") == (2 * bars(drifting(), "brightness"))[-24:]
 
 
 def test_json_is_a_list_of_records_and_none_of_a_recipe_that_has_no_parts(config: Path) -> None:
@@ -61,6 +87,15 @@ def test_the_trend_is_drawn_into_a_picture(config: Path, tmp_path: Path) -> None
     write_record(config.parent / "state", drifting())
     show(config, "--plot", str(tmp_path / "trend.png"))
     assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_is_of_one_recipe_and_of_one_that_has_a_block(config: Path, tmp_path: Path) -> None:
+    write_record(config.parent / "state", drifting())
+    write_record(config.parent / "state", msgspec.structs.replace(NO_BLOCK, recipe="lid"))
+    with pytest.raises(BadInput, match="found the records of cap, lid, expected one recipe; say which with --recipe"):
+        show(config, "--plot", str(tmp_path / "trend.png"))
+    with pytest.raises(BadInput, match="found no block of parts yet"):
+        show(config, "--recipe", "lid", "--plot", str(tmp_path / "trend.png"))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import msgspec
 import numpy as np
 import pytest
 
@@ -28,6 +27,12 @@ def test_a_fusion_that_takes_nothing_is_named_though_more_comes_for_it_meanwhile
     assert (outbox.trouble, len(fusion.sent)) == ("", 3)
 
 
+def frame(name: str) -> Frame:
+    """Return a part's frame for both branches."""
+    cloud = SensorCloud(given=np.zeros((8, 8, 3), np.float32), unit="mm")
+    return Frame(result_id=name, recipe_id="cap", model_version="0001", rgb=np.zeros((8, 8, 3), np.uint8), xyz=cloud)
+
+
 class OneAtATime(FakeLink):
     """A link that has room for one message, until somebody makes room again."""
 
@@ -38,10 +43,9 @@ class OneAtATime(FakeLink):
 
 def test_a_prepare_that_takes_a_frame_now_and_then_is_not_named_and_one_that_stops_is() -> None:
     clock, prepare = FakeClock(), OneAtATime()
-    cloud = SensorCloud(given=np.zeros((8, 8, 3), np.float32), unit="mm")
-    outbox, scan = Outbox(clock), dict[str, Any](rgb=np.zeros((8, 8, 3), np.uint8), xyz=cloud)
+    outbox = Outbox(clock)
     for name in ("r1", "r2", "r3", "r4"):
-        outbox.put(accepted(name, 10), Frame(result_id=name, recipe_id="cap", model_version="0001", **scan))
+        outbox.put(accepted(name, 10), frame(name))
     for _ in range(3):
         prepare.room = True
         outbox.flush(FakeLink(), prepare)
@@ -50,3 +54,60 @@ def test_a_prepare_that_takes_a_frame_now_and_then_is_not_named_and_one_that_sto
     assert outbox.trouble == ""
     clock.advance(STUCK_AFTER_S / 2)
     assert outbox.trouble == "prepare takes nothing, 1 frames wait"
+    assert [each.result_id for each in prepare.sent if isinstance(each, Frame)] == ["r1", "r2", "r3"]
+
+
+def test_a_fusion_that_takes_a_message_now_and_then_is_not_named_and_one_that_stops_is() -> None:
+    clock, fusion = FakeClock(), OneAtATime()
+    outbox = Outbox(clock)
+    outbox.tell([accepted(name, 10) for name in ("r1", "r2", "r3", "r4")])
+    for _ in range(3):
+        fusion.room = True
+        outbox.flush(fusion, FakeLink())
+        clock.advance(STUCK_AFTER_S / 2)
+        assert outbox.trouble == ""
+    clock.advance(STUCK_AFTER_S / 2)
+    assert outbox.trouble == "fusion takes nothing, 0 frames wait"
+
+
+def test_a_prepare_that_takes_nothing_is_named_though_fusion_takes_all_that_comes_meanwhile() -> None:
+    clock = FakeClock()
+    outbox = Outbox(clock)
+    for number in range(3):
+        outbox.put(accepted(f"r{number}", 10), frame(f"r{number}"))
+        outbox.flush(FakeLink(), FakeLink(room=False))
+        assert outbox.trouble == ""
+        clock.advance(STUCK_AFTER_S / 3)
+    assert outbox.trouble == "prepare takes nothing, 3 frames wait"
+
+
+def test_prepare_is_not_named_for_the_time_in_which_fusion_took_nothing() -> None:
+    clock, full = FakeClock(), FakeLink(room=False)
+    outbox = Outbox(clock)
+    outbox.put(accepted("r1", 10), frame("r1"))
+    for _ in range(4):
+        outbox.flush(full, full)
+        clock.advance(STUCK_AFTER_S / 2)
+    outbox.flush(FakeLink(), full)
+    clock.advance(STUCK_AFTER_S / 3)
+    assert outbox.trouble == ""
+    clock.advance(STUCK_AFTER_S)
+    assert outbox.trouble == "prepare takes nothing, 1 frames wait"
+
+
+def test_what_comes_after_a_rest_has_its_time_and_then_fusion_is_named_for_which_its_frame_waits_as_well() -> None:
+    clock = FakeClock()
+    outbox = Outbox(clock)
+    clock.advance(60)
+    outbox.put(accepted("r1", 10), frame("r1"))
+    assert outbox.trouble == ""
+    clock.advance(STUCK_AFTER_S)
+    assert outbox.trouble == "fusion takes nothing, 1 frames wait"
+
+
+def test_a_waiting_frame_for_one_branch_does_not_stand_for_both() -> None:
+    outbox, prepare = Outbox(FakeClock()), FakeLink()
+    for attempt, wanted in ((2, ("rgb",)), (3, ("rgb", "sdf"))):
+        outbox.put(accepted("r1", 10, attempt), msgspec.structs.replace(frame("r1"), wanted=wanted))
+    outbox.flush(FakeLink(), prepare)
+    assert [each.wanted for each in prepare.sent if isinstance(each, Frame)] == [("rgb",), ("rgb", "sdf")]

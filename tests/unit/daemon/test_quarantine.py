@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from daemon import quarantine
 from daemon.held_parts import HeldPart
@@ -46,8 +47,11 @@ def test_what_is_kept_is_read_back_bit_by_bit_as_replay_reads_it(tmp_path: Path)
 
 def test_a_station_that_breaks_on_everything_does_not_fill_its_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quarantine, "MOST_SCANS", 2)
-    for name in ("a", "b", "c"):
-        Quarantine(tmp_path).keep(held(name), "")
+    with capture_logs() as logs:
+        for name in ("a", "b", "c"):
+            Quarantine(tmp_path).keep(held(name), "")
+    kept, full = "a part that no worker survives is kept for inspection", "not kept: the quarantine is full"
+    assert [(line["event"], line["result_id"]) for line in logs] == [(kept, "a"), (kept, "b"), (full, "c")]
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["a", "b"]
     assert len(list((tmp_path / "xyz").iterdir())) == 2
 
@@ -56,3 +60,10 @@ def test_a_disk_that_takes_nothing_costs_the_scan_only(tmp_path: Path, capsys: p
     (tmp_path / "quarantine").write_text("a file where the folder should be")
     Quarantine(tmp_path / "quarantine").keep(held("r1"), "")
     assert "is not kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("refused", ["xyz/r1.tiff", "r1.json"])
+def test_of_a_scan_that_the_disk_takes_in_part_nothing_is_left(tmp_path: Path, refused: str) -> None:
+    (tmp_path / refused).mkdir(parents=True)
+    Quarantine(tmp_path).keep(held("r1"), "")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

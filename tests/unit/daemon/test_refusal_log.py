@@ -23,6 +23,8 @@ def test_a_camera_that_is_refused_without_end_hides_nothing_else_in_the_log(stat
         station.answers(OTHER, [b"no message"])
         station.clock.advance(WITHIN_S + 1)
         station.send(recipe_id="foam")
+    said = {"frame": "f1", "code": "UNKNOWN_RECIPE", "reason": "FRAME recipe_id: found foam, expected one of gland, cap"}
+    assert said.items() <= logs[0].items()
     told = [(line["event"], line["source"]) for line in logs if line["log_level"] == "warning"]
     assert told[: MOST_LINES + 1] == [("frame refused", "cam")] * MOST_LINES + [("further refusals of this camera are not logged", "cam")]
     assert told[MOST_LINES + 1 :] == [("frame refused", "other"), ("frame refused", "cam")]

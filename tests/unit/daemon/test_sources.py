@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.sources import MOST_SOURCES, Sources
 from mdss.wire.camera import CameraMessage, Eos, FrameMessage, Hello, Ping, WireRefusal
@@ -47,3 +48,36 @@ def test_of_many_silent_cameras_the_one_unheard_for_longest_makes_room_for_anoth
     sources.tick()
     sources.introduce("new", b"new")
     assert [name for name in names if sources.peer_of(name) is None] == ["cam 1"]
+
+
+def test_where_no_more_cameras_may_come_one_that_is_known_may_connect_anew() -> None:
+    sources = Sources(10, FakeClock())
+    for number in range(MOST_SOURCES):
+        sources.introduce(f"cam {number}", b"%d" % number)
+    sources.introduce("cam 7", b"another connection")
+    assert (sources.peer_of("cam 7"), sources.of(b"7")) == (b"another connection", None)
+
+
+@pytest.mark.parametrize(("unheard_for_s", "takeovers"), [(2.9, 1), (3.1, 0)])
+def test_a_connection_that_was_heard_within_three_heartbeats_is_taken_over(unheard_for_s: float, takeovers: int) -> None:
+    clock = FakeClock()
+    sources = Sources(10, clock)
+    sources.introduce("cam", PEER)
+    clock.advance(unheard_for_s)
+    sources.introduce("cam", b"another connection")
+    assert sources.takeovers == takeovers
+
+
+def test_each_silence_is_logged_once_and_so_is_its_end() -> None:
+    clock = FakeClock()
+    sources = Sources(10, clock)
+    sources.introduce("cam", PEER)
+    with capture_logs() as logs:
+        for _ in range(2):
+            clock.advance(11)
+            sources.tick()
+            sources.tick()
+            sources.hear(PEER)
+            sources.hear(PEER)
+    silent, again = ("the camera is silent", "cam", 10), ("the camera speaks again", "cam", None)
+    assert [(line["event"], line["source"], line.get("silent_for_s")) for line in logs] == [silent, again] * 2

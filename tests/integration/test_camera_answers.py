@@ -1,0 +1,133 @@
+"""What a camera makes of a station's answers, one by one: credit taken back, refusals that end, and words that come late or twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+
+from mdss.client import FrameSender
+from mdss.wire import camera as wire
+from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack
+from mdss.wire.headers import NackCode
+
+RGB = np.zeros((64, 64, 3), np.uint8)
+XYZ = np.ones((64, 64, 3), np.float32)
+CREDIT = Credit(credit=1, boot_id="boot", heartbeat_ms=60_000)
+pytestmark = pytest.mark.timeout(60)
+
+
+def done(name: str) -> Done:
+    return Done(frame_id=name, result_id=f"r-{name}", sequence=1)
+
+
+class Door:
+    """A station's door in the hands of a test, and a camera before it that never waits."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
+        self._socket.bind(endpoint)
+        self.camera = FrameSender(endpoint, "camera", overflow_policy="drop_latest")
+        self._peer, *hello = self._socket.recv_multipart()
+        assert isinstance(wire.parse(hello), Hello)
+        self._said = 0
+
+    def close(self) -> None:
+        self.camera.close()
+        self._socket.close()
+        self._context.term()
+
+    def say(self, *messages: wire.Header) -> None:
+        """Say something, and let the camera hear all of it."""
+        self._said += 1
+        for message in (*messages, done(f"nobody's, number {self._said}")):
+            self._socket.send_multipart([self._peer, *wire.compose(message)])
+        while f"nobody's, number {self._said}" not in self.camera.done:
+            self.camera.attend(0.02)
+
+    def frames(self, least: int) -> list[str]:
+        """Wait for so many frames, and return them with all that come right behind them."""
+        found: list[str] = []
+        while self._socket.poll(100 if len(found) >= least else 10_000):
+            message = wire.parse(self._socket.recv_multipart()[1:])
+            found += [message.header.frame_id] if isinstance(message, FrameMessage) else []
+        return found
+
+    def sent(self, name: str) -> None:
+        """Let the camera send a frame."""
+        self.camera.send(RGB, XYZ, frame_id=name, part_id=name, recipe_id="r")
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    made = Door(f"ipc://{tmp_path}/frames.sock")
+    yield made
+    made.close()
+
+
+def test_for_credit_that_is_taken_back_nothing_leaves(door: Door) -> None:
+    door.say(CREDIT, Credit(credit=0, boot_id="boot"))
+    door.sent("a")
+    assert door.frames(0) == []
+    door.say(CREDIT)
+    assert door.frames(1) == ["a"]
+
+
+@pytest.mark.parametrize("answer", [Ack(frame_id="a", result_id="r-a"), Nack(frame_id="a", code="CRC", reason="damaged"), done("a")])
+def test_why_a_frame_is_put_off_is_said_until_it_is_answered_for_good(door: Door, answer: wire.Header) -> None:
+    door.sent("a")
+    door.say(CREDIT, Nack(frame_id="a", code="BUSY", reason="full"))
+    assert {name: nack.reason for name, nack in door.camera.put_off.items()} == {"a": "full"}
+    door.say(answer)
+    assert door.camera.put_off == {}
+
+
+@pytest.mark.parametrize("code", ["BUSY", "NOT_READY"])
+def test_words_on_a_frame_that_is_done_change_nothing_and_the_next_frame_leaves(door: Door, code: NackCode) -> None:
+    door.sent("a")
+    door.say(CREDIT)
+    door.say(done("a"), Ack(frame_id="a", result_id="r-a"), done("a"), Nack(frame_id="a", code=code, reason="late"))
+    assert (door.camera.put_off, door.camera.outstanding) == ({}, 0)
+    door.sent("b")
+    door.camera.attend(0.5)
+    assert door.frames(2) == ["a", "b"]
+
+
+def test_a_frame_that_is_refused_twice_is_counted_once(door: Door) -> None:
+    door.sent("a")
+    door.say(CREDIT)
+    door.say(*[Nack(frame_id="a", code="CRC", reason="damaged")] * 2)
+    assert (door.camera.rejected_count, list(door.camera.rejected), door.camera.outstanding) == (1, ["a"], 0)
+
+
+@pytest.mark.parametrize("code", ["BUSY", "NOT_READY"])
+def test_a_frame_that_is_refused_for_now_twice_leaves_once(door: Door, code: NackCode) -> None:
+    door.sent("a")
+    door.say(CREDIT)
+    door.say(*[Nack(frame_id="a", code=code, reason="not now")] * 2)
+    door.camera.attend(0.5)
+    assert door.frames(2) == ["a", "a"]
+
+
+def test_four_frames_for_which_there_is_no_room_keep_a_fifth_from_nothing(door: Door) -> None:
+    for name in "abcd":
+        door.sent(name)
+    door.say(Credit(credit=8, boot_id="boot", heartbeat_ms=60_000))
+    door.say(*[Nack(frame_id=name, code="BUSY", reason="full") for name in "abcd"])
+    door.sent("e")
+    door.camera.attend(0.5)
+    assert "e" in door.frames(5)
+
+
+def test_a_camera_that_waits_for_its_place_takes_frames_meanwhile(door: Door) -> None:
+    door.say(Nack(frame_id="", code="NOT_READY", reason="64 cameras are connected already"))
+    door.sent("a")
+    door.say(CREDIT)
+    door.camera.attend(0.5)
+    assert door.frames(1) == ["a"]
