@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from mdss import journal_ageing
 from mdss.errors import UNREADABLE
 from mdss.journal_file import JournalDamaged, JournalFailed, JournalFile, Row
 from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged
@@ -23,7 +24,6 @@ from mdss.wire.verdict import Verdict
 
 __all__ = ["JOURNAL", "Entry", "Journal", "JournalDamaged", "JournalFailed"]
 JOURNAL = "journal.sqlite"  # in the station's state directory
-AT_ONCE = 1000  # parts; a longer transaction would make the line wait
 # These columns are null only through damage, for example an older page in place of the last one written.
 VERDICTS = "SELECT rowid, sequence, result_id, ifnull(verdict, '') FROM part "
 ACCEPTED = "SELECT rowid, sequence, result_id, source_id, frame_id, ifnull(accepted, '') FROM part "
@@ -34,15 +34,7 @@ MOVE_PART = (
     "REPLACE INTO part (result_id, source_id, frame_id, accepted) SELECT result_id, source_id, frame_id, accepted"
     " FROM part WHERE result_id = ? AND sequence IS NULL"
 )
-# Answered from indices alone, however many alerts wait that are older.
-FORGETTABLE = (
-    "SELECT rowid FROM part WHERE sequence IS NOT NULL AND judged_ns < ?"
-    " AND rowid NOT IN (SELECT rowid FROM part WHERE evaluation <> 'OK' AND delivered = 0) LIMIT ? OFFSET ?"
-)
-FORGET = "DELETE FROM part WHERE rowid = ? AND (evaluation = 'OK' OR delivered = 1) RETURNING rowid"
-REDATED = "SELECT judged_ns + ?, rowid FROM part WHERE sequence IS NOT NULL AND judged_ns BETWEEN ? AND ?"
-REDATE = "UPDATE part SET judged_ns = ? WHERE rowid = ? RETURNING rowid"
-# Likewise, even if the disk damaged the parts themselves; the third index is that of camera and frame.
+# Answered from an index alone, even if the disk damaged the parts themselves; it is that of camera and frame.
 OPEN_FRAMES = (
     "SELECT rowid, frame_id FROM part INDEXED BY sqlite_autoindex_part_3 WHERE +rowid IN (SELECT rowid FROM part WHERE sequence IS NULL)"
 )
@@ -202,23 +194,14 @@ class Journal:
                 self._file.rows("UPDATE part SET delivered = 1 WHERE result_id = ?", result_id)
 
     def prune(self, older_than_ns: int) -> int:
-        """Delete up to a thousand parts judged before this time (UTC ns) and return how many; undelivered alerts are kept.
-
-        Damaged parts are kept, and those that cannot be deleted without touching the damage. Nobody waits while parts are looked for.
-        """
-        passed = 0
+        """Delete up to a thousand parts judged before this time (UTC ns) and return how many; undelivered alerts are kept."""
         with self._file.naming_file():
-            while old := self._file.rows(FORGETTABLE, older_than_ns, AT_ONCE, passed):
-                if forgotten := self._file.change_each(FORGET, old):
-                    return forgotten
-                passed += len(old)  # all of them damaged
-        return 0
+            return journal_ageing.prune(self._file, older_than_ns)
 
     def redate(self, first_ns: int, last_ns: int, by_ns: int) -> int:
         """Move the times by which `prune` goes, where they are from `first_ns` to `last_ns` (UTC), and return of how many parts."""
         with self._file.naming_file():
-            parts = self._file.rows(REDATED, by_ns, first_ns, last_ns)
-            return sum(self._file.change_each(REDATE, parts[at : at + AT_ONCE]) for at in range(0, len(parts), AT_ONCE))
+            return journal_ageing.redate(self._file, first_ns, last_ns, by_ns)
 
     def _readable(self, which: str, after: int, limit: int) -> list[Verdict]:
         """Return as many verdicts as asked for, if there are: entries that cannot be read must not look like the end of the journal."""

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mdss import journal as journal_module
+from mdss import journal_ageing
 from mdss.journal import Journal, JournalDamaged
 from mdss.wire.snapshot import answer, read_reply
 from tests.parts import accepted, verdict
@@ -83,7 +84,7 @@ def test_open_parts_on_a_damaged_page_are_named_left_out_and_keep_no_other_from_
 def test_what_can_be_forgotten_is_forgotten_round_a_damaged_page_however_many_parts_it_holds(
     path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "AT_ONCE", at_once)
+    monkeypatch.setattr(journal_ageing, "AT_ONCE", at_once)
     lost = damage(path, "part-30")
     with closing(Journal(path)) as journal:
         journal.mark_delivered([each.result_id for each in journal.since(0, 1000)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mdss import journal as journal_module
+from mdss import journal_ageing
 from mdss.journal import Journal
 from tests.parts import accepted, verdict
 
@@ -53,7 +53,7 @@ def test_what_may_be_forgotten_is_found_without_a_file_for_which_a_full_disk_has
 def test_parts_that_a_wrong_clock_dated_are_dated_anew_and_no_others_and_no_verdict_changes(
     journal: Journal, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "AT_ONCE", at_once)
+    monkeypatch.setattr(journal_ageing, "AT_ONCE", at_once)
     judged = [journal.judge(verdict(accepted(f"at-{when_ns}", 100), "OK", when_ns)) for when_ns in (9, 10, 11, 15, 20, 21)]
     journal.accept(accepted("open", 100))
     assert journal.redate(10, 20, 8) == 4
