@@ -73,7 +73,7 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Change:
-    """Why the champion changes, for the audit. With `instead_of`, it changes only if that version is still the champion."""
+    """Why the champion changes, for the audit. With `instead_of`, it changes only if that version is still the champion; "" is none."""
 
     what: str = "promote"
     why: str = ""
@@ -199,9 +199,9 @@ def promote(store: Path, name: str, version: str, change: Change = PROMOTION) ->
     folder, model = recipe_folder(store, name), open_stored(store, name, version)
     with recipe_lock(folder, f"making {version} the champion"):
         before = linked_version(folder, CHAMPION)
-        if change.instead_of not in (None, before):
-            found = f"found {before} as the champion, expected {change.instead_of} as when the {change.what} of {version} began"
-            raise MdssError(f"model {name}: {found}; nothing was changed")
+        if change.instead_of not in (None, before or ""):
+            expected = f"expected {change.instead_of or 'none'} as when the {change.what} of {version} began"
+            raise MdssError(f"model {name}: found {before or 'none'} as the champion, {expected}; nothing was changed")
         if before not in (None, version):
             _link(folder, PREVIOUS, str(before))
         _link(folder, CHAMPION, version)
