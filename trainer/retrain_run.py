@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from mdss.errors import BadInput, CutOff, MdssError
-from mdss.interrupts import sigterm_as_interrupt
+from mdss.interrupts import signals_as_interrupt
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe
@@ -50,7 +50,7 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, AttemptRecord(order.folder, order.name))
     try:
-        with only_training(folder, order.name), sigterm_as_interrupt(), run.record:
+        with only_training(folder, order.name), signals_as_interrupt(), run.record:
             return run.result("candidate", run.candidate())
     except RetrainEnded as ended:
         return run.result(ended.outcome, str(ended))

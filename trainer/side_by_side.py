@@ -35,8 +35,8 @@ KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 def train_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
     """Train the branches that are not trained yet, and leave their weights in `work`; with one thread only, one after the other.
 
-    Ctrl-C or SIGTERM leaves a checkpoint of each branch. If one branch fails, the other is stopped, keeps its checkpoint, and the error
-    is raised.
+    Ctrl-C, SIGTERM or SIGHUP leaves a checkpoint of each branch. If one branch fails, the other is stopped, keeps its checkpoint, and the
+    error is raised.
     """
     missing = [branch for branch in BRANCHES if not is_trained(branch, work)]
     if distributed.is_shared():
