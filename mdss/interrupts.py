@@ -34,7 +34,7 @@ def signals_as_interrupt(numbers: tuple[signal.Signals, ...] = SIGNALS) -> Abstr
 
 
 class HeldInterrupt:
-    """Holds back the first SIGINT, SIGTERM or SIGHUP while the block runs; a second one interrupts at once.
+    """Holds back the first SIGINT, SIGTERM or SIGHUP while the block runs; a second one interrupts at once, but for SIGHUP.
 
     The held signal interrupts at the end of the block, unless an error ended it, so that a late signal is not lost.
     """
@@ -52,7 +52,7 @@ class HeldInterrupt:
         if self.is_asked and kind is None:
             raise KeyboardInterrupt
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self.is_asked:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.is_asked and number != signal.SIGHUP:  # when a terminal is closed, its shell sends one, and the kernel another
             raise KeyboardInterrupt
         self.is_asked = True

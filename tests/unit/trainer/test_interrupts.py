@@ -70,6 +70,13 @@ def test_a_second_one_interrupts_at_once() -> None:
     assert done == ["first"]
 
 
+def test_a_closed_terminal_is_heard_once_though_shell_and_kernel_both_tell_of_it() -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        held(lambda: press(signal.SIGHUP), lambda: done.append("first"), lambda: press(signal.SIGHUP), lambda: done.append("second"))
+    assert done == ["first", "second"]
+
+
 def test_an_error_of_the_block_is_told_rather_than_the_interrupt() -> None:
     with pytest.raises(MdssError, match="no disk"):
         held(press, fail)
