@@ -13,7 +13,7 @@ try:
     import click
 
     from mdss.errors import BadInput, MdssError
-    from mdss.interrupts import sigterm_as_interrupt
+    from mdss.interrupts import signals_as_interrupt
     from mdss.user_name import other_owner
 except KeyboardInterrupt:  # most of the time before a verb handles Ctrl-C itself is spent in these imports
     sys.stderr.write("mdss: interrupted\n")
@@ -78,10 +78,10 @@ def mdss() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by Ctrl-C or SIGTERM."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by Ctrl-C, SIGTERM or SIGHUP."""
     words = sys.argv[1:] if arguments is None else arguments
     # SIGINT stays as it is: a shell's background job ignores it
-    with nullcontext() if words[:1] == [STATION] else sigterm_as_interrupt((signal.SIGTERM,)):
+    with nullcontext() if words[:1] == [STATION] else signals_as_interrupt((signal.SIGTERM, signal.SIGHUP)):
         return _run(words)
 
 

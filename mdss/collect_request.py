@@ -27,19 +27,24 @@ class CollectRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def request_all(state: Path, recipe: str, until_ns: int) -> None:
     """Request every part of a recipe until this time (UTC ns); another request moves the end."""
-    write_whole(state / FOLDER / f"{recipe}.json", msgspec.json.encode(CollectRequest(until_ns=until_ns)))
+    write_whole(request_path(state, recipe), msgspec.json.encode(CollectRequest(until_ns=until_ns)))
 
 
 def withdraw_request(state: Path, recipe: str) -> None:
     """Withdraw a request."""
-    (state / FOLDER / f"{recipe}.json").unlink(missing_ok=True)
+    request_path(state, recipe).unlink(missing_ok=True)
+
+
+def request_path(state: Path, recipe: str) -> Path:
+    """Return the file of a request; another process that asks for the same recipe withdraws it, too."""
+    return state / FOLDER / f"{recipe}.json"
 
 
 class CollectRequests:
     """Tells the process that hands out scans whether every part of a recipe is requested; each request is read once a second."""
 
     def __init__(self, state: Path, clock_ns: Callable[[], int] = time.time_ns, steady_s: Callable[[], float] = time.monotonic) -> None:
-        self._folder, self._clock_ns, self._steady_s = state / FOLDER, clock_ns, steady_s
+        self._state, self._clock_ns, self._steady_s = state, clock_ns, steady_s
         self._until_ns: dict[str, int] = {}
         self._look_at_s: dict[str, float] = {}
 
@@ -53,5 +58,5 @@ class CollectRequests:
 
     def _read(self, recipe: str) -> int:
         with suppress(OSError, *UNREADABLE):  # an unreadable file requests nothing; whoever wrote it renews it
-            return msgspec.json.decode((self._folder / f"{recipe}.json").read_bytes(), type=CollectRequest).until_ns
+            return msgspec.json.decode(request_path(self._state, recipe).read_bytes(), type=CollectRequest).until_ns
         return 0

@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mdss.collection import CollectedPart, Collection, Review
-from mdss.method.model_store import Change, ModelFolder, open_champion, open_version, promote
+from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, open_version, promote
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
 from mdss.wire.verdict import Evaluation
@@ -110,12 +110,13 @@ def noted_as(own: Plant, **data: Any) -> ModelFolder:
 
 
 def answered(model: ModelFolder, *, is_passed: bool) -> GateOutcome:
-    """Return a gate's answer."""
+    """Return a gate's answer, with the champion that it has compared with."""
     check = GateCheck(name="golden parts accepted", side="quality", is_passed=is_passed, says="3 golden parts")
     reasons = () if is_passed else ("golden parts accepted: 3 golden parts",)
+    champion, folder = linked_version(model.path.parent, "champion"), model.path.parent / "gates" / model.version
     return GateOutcome(
-        recipe=NAME, champion="0001", candidate=model.version, is_passed=is_passed, reasons=reasons, checks=(check,), parts={},
-        judged_at="now", folder=str(model.path.parent / "gates" / model.version),
+        recipe=NAME, champion=champion, candidate=model.version, is_passed=is_passed, reasons=reasons, checks=(check,), parts={},
+        judged_at="now", folder=str(folder),
     )  # fmt: skip
 
 

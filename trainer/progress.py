@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import ClassVar, Self, TypeVar
 
 import click
@@ -78,8 +79,9 @@ class Bar:
         self._bars.stop_task(self._task)
         Bar._open -= 1
         if Bar._open == 0:
-            self._bars.stop()
             Bar._shared = None
+            with suppress(OSError):  # a terminal that was closed has nobody to show it to
+                self._bars.stop()
 
 
 def _bars() -> Progress:

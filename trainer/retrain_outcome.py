@@ -12,7 +12,7 @@ import msgspec
 
 from mdss.errors import BadInput, MdssError
 from mdss.interrupts import signals_ignored
-from mdss.method.store_lock import TRAINING_LOCK, StoreBusy, file_lock
+from mdss.method.store_lock import StoreBusy, training_lock
 from mdss.retraining import OUTCOMES_WITHOUT_ALARM, RetrainRecord, read_record, write_record
 
 End = Literal["candidate", "nothing_new", "refused_data", "held_back", "busy"]
@@ -44,7 +44,7 @@ def only_training(folder: Path, recipe: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            stack.enter_context(file_lock(folder / TRAINING_LOCK, "mdss retrain", patience_s=0))
+            stack.enter_context(training_lock(folder, "mdss retrain"))
         except StoreBusy as busy:
             raise RetrainEnded("busy", f"{recipe} is being trained already: {busy}") from busy
         yield

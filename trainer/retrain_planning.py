@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from mdss import audit
 from mdss.collection import CollectedScan
 from mdss.errors import ModelRefused
 from mdss.method import model_store
@@ -56,14 +57,39 @@ def check_order(order: RetrainOrder) -> None:
 
 
 def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[ModelFolder]:
-    """Return the champion and the newest version, whether it is a candidate or held back; a damaged one has learned nothing."""
+    """Return the champion, the candidate, and the newest version that was trained here, which may be held back.
+
+    The version that the champion was calibrated from is the same training, and not another one. A damaged one has learned nothing.
+    """
     folder = model_store.recipe_folder(order.store, order.name)
-    models = [champion] if champion else []
-    for path in model_store.versions(folder)[-1:] if folder.is_dir() else []:
-        if champion is None or path.name != champion.version:
+    models, same_training = ([champion], lineage(champion)) if champion else ([], [])
+    for version in dict.fromkeys((model_store.linked_version(folder, model_store.CANDIDATE), newest_trained(folder))):
+        if version and version not in same_training:
             with suppress(ModelRefused):
-                models.append(model_store.open_version(path))
+                models.append(model_store.open_version(folder / version))
     return models
+
+
+def lineage(model: ModelFolder) -> list[str]:
+    """Return a model's version, and those that it was calibrated from, as far as they are still there.
+
+    An imported card names a version of the store that it comes from, which may have any number here, also its own.
+    """
+    versions = [model.version]
+    with suppress(ModelRefused):
+        while (before := model_store.open_version(model.path.parent / versions[-1]).card.derived_from) and before not in versions:
+            versions.append(before)
+    return versions
+
+
+def newest_trained(folder: Path) -> str | None:
+    """Return the newest version that was trained here: one that was imported, or calibrated from another, tells of no training."""
+    imported = {event.after for event in audit.events(folder) if event.what == "import"}
+    for path in reversed(model_store.versions(folder)) if folder.is_dir() else ():
+        with suppress(ModelRefused):
+            if path.name not in imported and not model_store.open_version(path).card.derived_from:
+                return path.name
+    return None
 
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:

@@ -9,12 +9,13 @@ import click
 import msgspec
 
 from mdss.errors import BadInput, CutOff, MdssError
-from mdss.interrupts import sigterm_as_interrupt
+from mdss.interrupts import signals_as_interrupt
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe
 from mdss.whole_files import write_json, write_whole
 from trainer.data_checks import Refused, in_words, refusals_by_code
+from trainer.gate_terms import GateOutcome
 from trainer.gathering import DIGEST, FOLDER, LEARNED, LEFT_OUT, SHOWN, UNIT
 from trainer.retrain_gate import recheck_labels, record_held_back, run_gate
 from trainer.retrain_order import RetrainOrder
@@ -49,7 +50,7 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, AttemptRecord(order.folder, order.name))
     try:
-        with only_training(folder, order.name), sigterm_as_interrupt(), run.record:
+        with only_training(folder, order.name), signals_as_interrupt(), run.record:
             return run.result("candidate", run.candidate())
     except RetrainEnded as ended:
         return run.result(ended.outcome, str(ended))
@@ -79,16 +80,17 @@ class Run:
         self.record.note(version=model.version)
         verdict = recheck_labels(order, plan, run_gate(order, plan, model))
         self._report = str(verdict.report_path)
-        sentence = self._promote_if_passed(plan, model) if verdict.is_passed else record_held_back(order, verdict)
+        sentence = self._place(plan, model, verdict) if verdict.is_passed else record_held_back(order, verdict)
         shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
         if not verdict.is_passed:
             raise RetrainEnded("held_back", sentence)
         return sentence
 
-    def _promote_if_passed(self, plan: Plan, model: ModelFolder) -> str:
+    def _place(self, plan: Plan, model: ModelFolder, verdict: GateOutcome) -> str:
+        """Make a model that passed the candidate, or the champion instead of the one that the gate compared it with."""
         order, why = self._order, summary(plan)
         if order.promote:
-            change = model_store.Change("retrain", why, instead_of=plan.champion or None)
+            change = model_store.Change("retrain", why, instead_of=verdict.champion or "")
             model_store.promote(order.store, order.name, model.version, change)
             return f"{model.version} is the champion: {model.path}"
         model_store.nominate(order.store, order.name, model.version, why)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mdss import audit, whole_files
-from mdss.collect_request import request_all, withdraw_request
+from mdss.collect_request import request_all, request_path, withdraw_request
 from mdss.collection import FOLDER, Collection
 from mdss.errors import BadInput, MdssError
 from mdss.method import model_store
@@ -141,11 +141,11 @@ def watch(order: ShadowOrder, beside: Shadow) -> None:
 @contextmanager
 def every_part(order: ShadowOrder) -> Iterator[Callable[[], None]]:
     """Make the station keep every part, not only its sample, while the block runs; the block has to call what is yielded regularly."""
-    due_s = 0.0
+    due_s, request = 0.0, request_path(order.state, order.recipe)
 
     def ask() -> None:
         nonlocal due_s
-        if time.monotonic() >= due_s:
+        if time.monotonic() >= due_s or not request.exists():  # another shadow of the recipe that has ended has withdrawn it
             due_s = time.monotonic() + ASK_EVERY_S
             request_all(order.state, order.recipe, time.time_ns() + round(ASK_AHEAD_S * 1e9))
 

@@ -35,8 +35,8 @@ KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 def train_both(parts: Sequence[Part], recipe: Recipe, device: str, work: Path) -> None:
     """Train the branches that are not trained yet, and leave their weights in `work`; with one thread only, one after the other.
 
-    Ctrl-C or SIGTERM leaves a checkpoint of each branch. If one branch fails, the other is stopped, keeps its checkpoint, and the error
-    is raised.
+    Ctrl-C, SIGTERM or SIGHUP leaves a checkpoint of each branch. If one branch fails, the other is stopped, keeps its checkpoint, and the
+    error is raised.
     """
     missing = [branch for branch in BRANCHES if not is_trained(branch, work)]
     if distributed.is_shared():
@@ -90,7 +90,11 @@ class Child:
 
 
 class Children:
-    """The processes of both branches; leaving the block kills those that still run."""
+    """The processes of both branches; leaving the block kills those that still run.
+
+    They hold the training's lock as this process does. If it is killed, they leave a checkpoint, and nobody begins another training in
+    the same folder meanwhile.
+    """
 
     def __init__(self) -> None:
         self._running: list[Child] = []
@@ -102,6 +106,8 @@ class Children:
     def __exit__(self, *_: object) -> None:
         for child in self._running:
             child.process.kill()
+        for child in self._running:
+            child.process.wait()
             child.shown.close()
 
     def start(self, order: BranchOrder) -> None:
@@ -113,6 +119,7 @@ class Children:
             stdout=subprocess.PIPE,
             env=os.environ | threads | KEEPS_MEMORY,
             process_group=0,
+            close_fds=False,  # the training's lock is handed on; what Python opens otherwise is not
         )
         child = Child(order.branch, process)
         self._running.append(child)

@@ -19,7 +19,7 @@ from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.recipe import PRESETS, Recipe, preset, with_assignments
-from mdss.method.store_lock import TRAINING_LOCK, file_lock
+from mdss.method.store_lock import training_lock
 from mdss.whole_files import write_whole
 from trainer.branch_inputs import mean_brightness
 from trainer.dataset import Dataset, Scan, Unit
@@ -147,7 +147,7 @@ def train(order: TrainingOrder, resume: bool = False) -> ModelFolder:
     model_store.refuse_champion_folder(folder)
     work = folder / WORK
     plan = TrainingPlan(order.recipe, order.unit, dataset.relative_names((*dataset.train, *dataset.validation)), dataset.digest)
-    with file_lock(folder / TRAINING_LOCK, "mdss train", patience_s=0):
+    with training_lock(folder, "mdss train"):
         prepare_work_folder(work, plan, resume=resume)
         model = train_and_store(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
         model_store.promote(order.store, order.name, model.version, model_store.Change("train"))

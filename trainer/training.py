@@ -106,7 +106,7 @@ class Training:
         return recent_mean(self.losses)
 
     def run(self, loss_of: Callable[[int], Tensor], *, has_gradients: bool = False) -> None:
-        """Learn from the loss of each step to the end of the schedule; Ctrl-C or SIGTERM leaves a checkpoint and raises KeyboardInterrupt.
+        """Learn from the loss of each step to the end of the schedule; a signal to stop leaves a checkpoint and raises KeyboardInterrupt.
 
         `has_gradients` says that `loss_of` has put the gradients into the parameters already.
         """

@@ -31,6 +31,7 @@ CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 LINKS = (CHAMPION, PREVIOUS, CANDIDATE)
 INCOMING = ".incoming-"  # prefix of folders that are still being written
 VERSION = re.compile(r"[0-9]{4,}")
+PROMOTIONS = ("train", "retrain", "calibrate", "promote", "rollback")  # what the audit calls a change of the champion
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Change:
-    """Why the champion changes, for the audit. With `instead_of`, it changes only if that version is still the champion."""
+    """Why the champion changes, for the audit. With `instead_of`, it changes only if that version is still the champion; "" is none."""
 
     what: str = "promote"
     why: str = ""
@@ -198,9 +199,9 @@ def promote(store: Path, name: str, version: str, change: Change = PROMOTION) ->
     folder, model = recipe_folder(store, name), open_stored(store, name, version)
     with recipe_lock(folder, f"making {version} the champion"):
         before = linked_version(folder, CHAMPION)
-        if change.instead_of not in (None, before):
-            found = f"found {before} as the champion, expected {change.instead_of} as when the {change.what} of {version} began"
-            raise MdssError(f"model {name}: {found}; nothing was changed")
+        if change.instead_of not in (None, before or ""):
+            expected = f"expected {change.instead_of or 'none'} as when the {change.what} of {version} began"
+            raise MdssError(f"model {name}: found {before or 'none'} as the champion, {expected}; nothing was changed")
         if before not in (None, version):
             _link(folder, PREVIOUS, str(before))
         _link(folder, CHAMPION, version)
@@ -215,9 +216,17 @@ def rollback(store: Path, name: str, why: str = "") -> ModelFolder:
     """Make the previous champion the champion again."""
     folder = recipe_folder(store, name)
     now, before = (linked_version(folder, link) for link in (CHAMPION, PREVIOUS))
-    if before in (None, now):
+    if before is not None and before == now:  # a promotion ended between its two links
+        before = _champion_before(folder, now)
+    if before is None:
         raise BadInput(f"model {name}: found no previous champion in {store / name}; expected one to roll back to")
-    return promote(store, name, str(before), Change("rollback", why, instead_of=now))
+    return promote(store, name, before, Change("rollback", why, instead_of=now))
+
+
+def _champion_before(folder: Path, champion: str) -> str | None:
+    """Return the version that the champion replaced when it became champion, by the audit; None if it replaced none."""
+    changes = [event for event in audit.events(folder) if event.what in PROMOTIONS and event.after == champion != event.before]
+    return changes[-1].before or None if changes else None
 
 
 def nominate(store: Path, name: str, version: str, why: str = "") -> ModelFolder:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -25,13 +25,22 @@ class StoreBusy(CutOff):
     """Another process holds the lock; the text names it."""
 
 
+def training_lock(folder: Path, doing: str) -> AbstractContextManager[None]:
+    """Hold the lock on a recipe's training. StoreBusy names another one that is under way, at once.
+
+    Child processes that inherit open files hold it as well: if this process is killed, nobody else trains until they have ended, too.
+    """
+    return file_lock(folder / TRAINING_LOCK, doing, patience_s=0, is_inherited=True)
+
+
 @contextmanager
-def file_lock(path: Path, doing: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def file_lock(path: Path, doing: str, patience_s: float = PATIENCE_S, *, is_inherited: bool = False) -> Iterator[None]:
     """Hold the lock while the block runs. StoreBusy names the holder if the lock does not get free in time.
 
     The kernel releases the lock however the process ends, so nothing has to be cleared away after a kill or a power cut. The file stays.
     """
     with path.open("ab+", buffering=0) as file:
+        os.set_inheritable(file.fileno(), is_inherited)
         _take(file, path, time.monotonic() + patience_s)
         file.truncate(0)
         with named_as(path, path):

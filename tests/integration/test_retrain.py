@@ -25,11 +25,9 @@ from trainer.gate_terms import GateLimits
 from trainer.gathering import Shares
 from trainer.model_maker import store_recalibrated
 from trainer.retrain_gate import evidence_of
-from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import only_training
-from trainer.retrain_plan import Plan as RetrainPlan
 from trainer.retrain_planning import plan_of, recipe_of
-from trainer.retrain_run import model_of, retrain
+from trainer.retrain_run import retrain
 
 pytestmark = pytest.mark.timeout(180)
 LENIENT = GateLimits(  # two networks of a few steps: what the gate asks is shown elsewhere
@@ -89,20 +87,6 @@ def test_a_model_that_the_gate_holds_back_stays_in_the_store_without_a_link(own:
     assert (record_of(own).outcome, record_of(own).version, record_of(own).last_success_ns) == ("held_back", "0002", 0)
     assert not work_of(own).exists()
     assert retrain(order_of(own)).outcome == "nothing_new"  # the same parts would give the same model
-
-
-def test_who_became_champion_during_the_training_is_not_overruled(own: Plant, passing: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def meanwhile(order: RetrainOrder, plan: RetrainPlan) -> ModelFolder:
-        model = model_of(order, plan)
-        promote(own.store, NAME, model.version)
-        return model
-
-    for number in range(NEW):
-        own.collect(number)
-    monkeypatch.setattr(retrain_run, "model_of", meanwhile)
-    with pytest.raises(MdssError, match="found 0002 as the champion, expected 0001 as when the retrain of 0002 began"):
-        retrain(order_of(own, promote=True))
-    assert record_of(own).outcome == "failed"
 
 
 @pytest.mark.parametrize(

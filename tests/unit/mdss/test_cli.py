@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,18 +73,27 @@ def test_done_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["check"]) == 0
 
 
-def press() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+def press(number: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
 
 
-def test_sigterm_ends_a_verb_as_ctrl_c_does_and_nothing_is_heard_of_it_afterwards(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Hear SIGHUP, also where the tests are run by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_or_a_closed_terminal_ends_a_verb_as_ctrl_c_does_and_nothing_is_heard_of_it_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: None, number: signal.Signals
 ) -> None:
-    verb(monkeypatch, press)
-    with signals_handled_by(lambda *_: pytest.fail("nobody listened")):
-        before = signal.getsignal(signal.SIGTERM)
+    verb(monkeypatch, lambda: press(number))
+    with signals_handled_by(lambda *_: pytest.fail("nobody listened"), (signal.SIGTERM, signal.SIGHUP)):
+        before = signal.getsignal(number)
         assert cli.main(["check"]) == 130
-        assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.getsignal(number) is before
     assert capsys.readouterr().err.splitlines()[-1] == "mdss: interrupted"
 
 

@@ -113,6 +113,31 @@ def test_where_a_promotion_ended_between_its_two_links_there_is_no_champion_befo
     assert [event.what for event in events(store / "gland")] == ["promote"]
 
 
+def promote_and_die_between_the_links(store: Path, version: str) -> None:
+    link = model_store._link
+
+    def killed(folder: Path, name: str, version: str) -> None:
+        if name == CHAMPION:
+            os.kill(os.getpid(), signal.SIGKILL)
+        link(folder, name, version)
+
+    model_store._link = killed
+    model_store.promote(store, "gland", version)
+
+
+def test_after_a_promotion_that_was_killed_between_its_two_links_the_champion_before_is_still_rolled_back_to(store: Path) -> None:
+    for version in ("0002", "0001"):
+        model_store.promote(store, "gland", version)
+    for version in ("0003", "0001"):  # which the audit notes as from 0003 to 0001, and the champion stays
+        model_store.nominate(store, "gland", version)
+    process = SPAWN.Process(target=promote_and_die_between_the_links, args=(store, "0003"))
+    process.start()
+    process.join()
+    assert (process.exitcode, links(store)) == (-signal.SIGKILL, ("0001", "0001", "0001"))
+    assert model_store.rollback(store, "gland").version == "0002"
+    assert links(store) == ("0002", "0001", "0001")
+
+
 def test_promoting_the_champion_again_leaves_previous_as_it_was(store: Path) -> None:
     for version in ("0001", "0002", "0002"):
         model_store.promote(store, "gland", version)

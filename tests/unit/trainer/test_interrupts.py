@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mdss.errors import MdssError
-from mdss.interrupts import SIGNALS, HeldInterrupt, signals_handled_by
+from mdss.interrupts import SIGNALS, HeldInterrupt, signals_as_interrupt, signals_handled_by
 from mdss.retraining import RetrainRecord, read_record, write_record
 from tests.retraining import Plant, order_of, record_of, write_config
 from trainer import retrain_outcome, retrain_run
@@ -22,6 +22,14 @@ from trainer.retrain_run import Run, retrain
 from trainer.training import Schedule, Training
 
 STEPS = 4
+
+
+@pytest.fixture(autouse=True)
+def _terminal() -> Iterator[None]:
+    """Hear SIGHUP, also where the tests are run by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def press(number: signal.Signals = signal.SIGINT) -> None:
@@ -46,11 +54,27 @@ def test_the_block_ends_before_it_is_interrupted_and_the_handlers_are_as_before(
     assert done == ["all"] and [signal.getsignal(each) for each in SIGNALS] == before
 
 
+def test_what_is_run_by_nohup_does_not_hear_that_its_terminal_is_closed() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    done: list[str] = []
+    with signals_as_interrupt():
+        held(lambda: press(signal.SIGHUP), lambda: done.append("all"))
+        press(signal.SIGHUP)
+    assert done == ["all"] and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 def test_a_second_one_interrupts_at_once() -> None:
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         held(press, lambda: done.append("first"), press, lambda: done.append("second"))
     assert done == ["first"]
+
+
+def test_a_closed_terminal_is_heard_once_though_shell_and_kernel_both_tell_of_it() -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        held(lambda: press(signal.SIGHUP), lambda: done.append("first"), lambda: press(signal.SIGHUP), lambda: done.append("second"))
+    assert done == ["first", "second"]
 
 
 def test_an_error_of_the_block_is_told_rather_than_the_interrupt() -> None:

@@ -12,15 +12,17 @@ import pytest
 from scipy.stats import binom
 
 from mdss import audit
+from mdss.collect_request import LOOK_EVERY_S, CollectRequests
 from mdss.collection import CollectedPart, Collection
 from mdss.errors import BadPart
 from mdss.method.grid import Grid
 from mdss.settings import FusionSettings, load_settings
+from tests.fakes import FakeClock
 from tests.parts import calibration
 from tests.retraining import write_config
 from trainer.shadow import Shadow, judgement_of
 from trainer.shadow_report import ShadowJudgement, ShadowPart, as_text, report_of
-from trainer.shadow_verb import ShadowOrder, note
+from trainer.shadow_verb import ShadowOrder, every_part, note
 
 RGB, XYZ = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 500.0, np.float32)
 
@@ -146,6 +148,23 @@ def test_the_audit_names_the_champion_that_was_in_office_at_the_end(line: Line, 
     note(order, shadow, found)
     assert found.champions == ("0001", "0003")
     assert [(each.what, each.before, each.after) for each in audit.events(store / "cap")] == [("shadow", "0001", "0002")]
+
+
+def test_of_two_shadows_of_a_recipe_the_one_that_goes_on_has_every_part_after_the_other_has_ended(tmp_path: Path) -> None:
+    order = ShadowOrder(load_settings(write_config(tmp_path, tmp_path / "models")), "cap", "0002", parts=3, minutes=1)
+    clock = FakeClock()
+    station = CollectRequests(order.state, steady_s=clock)
+    is_requested = []
+    with every_part(order) as ask:
+        ask()
+        with every_part(order) as ask_for_another:
+            ask_for_another()
+        for _ in range(2):
+            ask()
+            clock.advance(LOOK_EVERY_S)
+            is_requested.append(station.is_requested("cap"))
+    clock.advance(LOOK_EVERY_S)
+    assert (is_requested, station.is_requested("cap")) == ([True, True], False)
 
 
 def test_scores_are_compared_in_thresholds_pair_by_pair() -> None:

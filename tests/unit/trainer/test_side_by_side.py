@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ import torch
 from mdss.errors import BadInput, CutOff, MdssError
 from mdss.method.grid import Grid
 from mdss.method.recipe import Recipe
+from mdss.method.store_lock import StoreBusy, training_lock
+from mdss.system_calls import LIBC
 from tests.plates import SIZE_PX, plate
 from tests.station import small_recipe, write_teacher
 from trainer.branch_inputs import BRANCHES, Branch, BranchInput, read_branch_inputs, write_branch_inputs
@@ -25,8 +29,11 @@ from trainer.branch_training import is_trained, networks_of, training_of
 from trainer.checkpoint import Checkpoint
 from trainer.progress import Meter, Report
 from trainer.side_by_side import train_both
+from trainer.train import WORK
 
 pytestmark = pytest.mark.timeout(180)
+PR_SET_CHILD_SUBREAPER = 36
+SPAWN = multiprocessing.get_context("spawn")
 ENDLESS = ("rgb.steps=100000", "sdf.steps=100000")
 Listen = Callable[[Callable[[Report], None]], None]
 
@@ -60,9 +67,9 @@ def beside(recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFacto
     return work
 
 
-def learning() -> list[psutil.Process]:
-    """Return the processes of branches that this one has; other tests leave other children behind."""
-    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+def learning(parent: psutil.Process | None = None) -> list[psutil.Process]:
+    """Return the processes of branches that this one, or another, has; other tests leave other children behind."""
+    alive = [child for child in (parent or psutil.Process()).children() if child.status() != psutil.STATUS_ZOMBIE]
     return [child for child in alive if "trainer.branch_process" in child.cmdline()]
 
 
@@ -137,6 +144,47 @@ def test_after_ctrl_c_both_go_on_from_their_checkpoints_and_one_that_is_killed_s
     assert began == {"colour branch": interrupted["rgb"], "shape branch": interrupted["sdf"]}
     assert steps_done("rgb", tmp_path) > interrupted["rgb"]
     assert not learning()
+
+
+def train_under_the_lock(folder: Path, recipe: Recipe, said: Connection) -> None:
+    """Train as a verb does, without an end; say when both learn."""
+    torch.get_num_threads = lambda: 2
+    Meter.listener = when_both_learn(lambda: said.send("both learn"))[0]
+    with training_lock(folder, "mdss train"):
+        train_both(parts(), recipe, "cpu", folder / WORK)
+
+
+@pytest.fixture
+def adopting() -> Iterator[None]:
+    """Become the parent of processes whose own one is killed: as orphans, those that are suspended would be woken and hung up on."""
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def test_of_a_training_that_was_killed_the_branches_keep_others_away_until_they_have_left_their_checkpoints(
+    recipe: Callable[..., Recipe], tmp_path: Path, adopting: None
+) -> None:
+    ours, theirs = SPAWN.Pipe()
+    (tmp_path / WORK).mkdir()
+    trainer = SPAWN.Process(target=train_under_the_lock, args=(tmp_path, recipe(*ENDLESS), theirs))
+    trainer.start()
+    assert ours.recv() == "both learn"
+    branches = learning(psutil.Process(trainer.pid))
+    for branch in branches:
+        branch.suspend()
+    trainer.kill()
+    trainer.join()
+    try:
+        with pytest.raises(StoreBusy, match=f"held by process {trainer.pid} of .*, mdss train"), training_lock(tmp_path, "another"):
+            pass
+    finally:
+        for branch in branches:
+            branch.resume()
+    for branch in branches:
+        branch.wait()
+    with training_lock(tmp_path, "another"):
+        assert all(steps_done(branch, tmp_path / WORK) for branch in BRANCHES)
 
 
 def test_a_branch_that_refuses_ends_both_with_its_sentence(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
