@@ -62,29 +62,26 @@ def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[M
     The version that the champion was calibrated from is the same training, and not another one. A damaged one has learned nothing.
     """
     folder = model_store.recipe_folder(order.store, order.name)
-    models, same_training = ([champion], lineage(champion)) if champion else ([], [])
-    for version in dict.fromkeys((model_store.linked_version(folder, model_store.CANDIDATE), newest_trained(folder))):
+    imported = frozenset(event.after for event in audit.events(folder) if event.what == "import")
+    models, same_training = ([champion], lineage(champion, imported)) if champion else ([], [])
+    for version in dict.fromkeys((model_store.linked_version(folder, model_store.CANDIDATE), newest_trained(folder, imported))):
         if version and version not in same_training:
             with suppress(ModelRefused):
                 models.append(model_store.open_version(folder / version))
     return models
 
 
-def lineage(model: ModelFolder) -> list[str]:
-    """Return a model's version, and those that it was calibrated from, as far as they are still there.
-
-    An imported card names a version of the store that it comes from, which may have any number here, also its own.
-    """
+def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
+    """Return a model's version, and those that it was calibrated from here, as far as they are still there."""
     versions = [model.version]
     with suppress(ModelRefused):
-        while (before := model_store.open_version(model.path.parent / versions[-1]).card.derived_from) and before not in versions:
+        while versions[-1] not in imported and (before := model_store.open_version(model.path.parent / versions[-1]).card.derived_from):
             versions.append(before)
     return versions
 
 
-def newest_trained(folder: Path) -> str | None:
+def newest_trained(folder: Path, imported: frozenset[str]) -> str | None:
     """Return the newest version that was trained here: one that was imported, or calibrated from another, tells of no training."""
-    imported = {event.after for event in audit.events(folder) if event.what == "import"}
     for path in reversed(model_store.versions(folder)) if folder.is_dir() else ():
         with suppress(ModelRefused):
             if path.name not in imported and not model_store.open_version(path).card.derived_from:

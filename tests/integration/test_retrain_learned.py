@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from mdss.method.model_archive import export_model, import_model
-from mdss.method.model_store import ModelFolder, nominate, open_champion, save
+from mdss.method.model_store import ModelFolder, nominate, open_champion, promote, save
 from tests.retraining import NEW, Plant, noted_as, order_of
 from tests.station import NAME
+from trainer.model_maker import store_recalibrated
 from trainer.retrain_run import retrain
 
 pytestmark = pytest.mark.timeout(180)
@@ -39,12 +40,29 @@ def bring_from_elsewhere(own: Plant) -> ModelFolder:
     return import_model(own.store, file).model
 
 
+def bring_a_champion_that_was_calibrated_elsewhere(own: Plant) -> ModelFolder:
+    """Import 0003, calibrated from 0002 of its own store, which is not 0002 of this one."""
+    elsewhere, file = shutil.copytree(own.store, own.state / "elsewhere", symlinks=True), own.state / "model.tar"
+    shutil.rmtree(elsewhere / NAME / "0002")
+    other = stored_as_trained(elsewhere)
+    export_model(promote(elsewhere, NAME, store_recalibrated(other, other.card, other.calibration, elsewhere).version), file)
+    return promote(own.store, NAME, import_model(own.store, file).model.version)
+
+
 def train_something_else_beside_the_candidate(own: Plant) -> ModelFolder:
     nominate(own.store, NAME, "0002")
     return stored_as_trained(own.store, collected_parts=["of last year"])
 
 
-@pytest.mark.parametrize("store_newer", [calibrate_again, bring_from_elsewhere, train_something_else_beside_the_candidate])
+@pytest.mark.parametrize(
+    "store_newer",
+    [
+        calibrate_again,
+        bring_from_elsewhere,
+        bring_a_champion_that_was_calibrated_elsewhere,
+        train_something_else_beside_the_candidate,
+    ],
+)
 def test_a_training_that_was_held_back_or_waits_is_not_done_once_more_because_something_newer_is_stored(
     own: Plant, store_newer: Callable[[Plant], ModelFolder]
 ) -> None:
