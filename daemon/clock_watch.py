@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +36,13 @@ class Misdated(msgspec.Struct, frozen=True, kw_only=True):
     last_ns: int
     by_ns: int
 
-    def true_ns(self, dated_ns: int) -> int:
-        """Return the true time of something that bears this time."""
-        return dated_ns + self.by_ns if self.first_ns <= dated_ns <= self.last_ns else dated_ns
+
+def true_time(dated_ns: int, misdated: Iterable[Misdated]) -> int:
+    """Return the true time of something that bears this time (UTC ns).
+
+    If clocks of several starts went through this time, it is the latest of what it may be, so that nothing is forgotten too early.
+    """
+    return max((dated_ns + each.by_ns for each in misdated if each.first_ns <= dated_ns <= each.last_ns), default=dated_ns)
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +54,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     doubt_ns: int = 0  # for so much longer of running nothing is old
     lag_ns: int = 0  # the time given is behind the clock by so much
     age_ns: int = 0  # of running since the last jump
-    misdated: tuple[Misdated, ...] = ()  # oldest first
+    misdated: tuple[Misdated, ...] = ()
 
     def later(self, wall_ns: int, since_boot_ns: int) -> Note:
         """Return the note of a later look at both clocks, before the machine is started again."""
@@ -76,6 +80,8 @@ class ClockWatch:
     def __init__(self, path: Path, clocks: Clocks | None = None) -> None:
         self._path, self._clocks = path, clocks or Clocks()
         self._noted_ns = 0  # when the note is due to be written, by the clock since the machine's start
+        self._stepped_ns = 0  # when the clock was set last, by the same clock
+        self._steps: tuple[Misdated, ...] = ()  # what was dated between the times at which it was set since then, if it is right now
         self._before: Note | None = None  # of before the machine's start, as if it had ended at this moment
         self._note = Note(boot_id=self._clocks.boot_id(), wall_ns=self._clocks.wall_ns(), since_boot_ns=self.since_boot_ns())
         last = self._read()
@@ -84,7 +90,7 @@ class ClockWatch:
 
     @property
     def misdated(self) -> tuple[Misdated, ...]:
-        """What was dated by a clock that was wrong after the machine's start, oldest first, until `forget_misdated`."""
+        """What was dated by a clock that was wrong after the machine's start, until `forget_misdated`."""
         return self._note.misdated
 
     def forget_misdated(self) -> None:
@@ -99,40 +105,55 @@ class ClockWatch:
         """Return the time (UTC ns) by which things kept for `keep_ns` are old, None while the clock is in doubt; call it often."""
         last, self._note = self._note, self._note.later(self._clocks.wall_ns(), self.since_boot_ns())
         jump_ns = (self._note.wall_ns - last.wall_ns) - (self._note.since_boot_ns - last.since_boot_ns)
-        if abs(jump_ns) > MINUTE_NS and not self._is_set_right(jump_ns):
-            self._doubt(jump_ns)
+        if abs(jump_ns) > MINUTE_NS:
+            self._note_step(jump_ns)
+            if self._before is not None and self._is_right_again(self._before):
+                self._take_back(self._before)
+            else:
+                self._doubt(jump_ns)
         if self._note.since_boot_ns >= self._noted_ns:
             self._write()
         if self._note.age_ns > keep_ns:
             self._note = replace(self._note, lag_ns=0)
+        self._drop_what_may_be_right()
         return None if self._note.doubt_ns else self._note.wall_ns - self._note.lag_ns
+
+    def _drop_what_may_be_right(self) -> None:
+        """Forget what a clock that was ahead has dated once its times are there: what bears them now may bear them rightly."""
+        if any(each.by_ns < 0 and each.first_ns <= self._note.wall_ns for each in self._note.misdated):
+            still = tuple(each for each in self._note.misdated if each.by_ns > 0 or each.first_ns > self._note.wall_ns)
+            self._note = replace(self._note, misdated=still)
 
     def _go_on_from(self, last: Note) -> None:
         """Compare with the last note; after a restart of the machine only a clock that went back or far ahead is noticed."""
-        now, going_on = self._note, replace(last, boot_id=self._note.boot_id, since_boot_ns=self._note.since_boot_ns)
+        now = self._note
         if last.boot_id == now.boot_id:  # the next look compares with where the clock would stand if nobody had set it meanwhile
-            self._note = replace(going_on, wall_ns=last.wall_ns + now.since_boot_ns - last.since_boot_ns)
+            self._note = last.later(last.wall_ns + now.since_boot_ns - last.since_boot_ns, now.since_boot_ns)
             return
-        self._before, self._note = going_on, replace(going_on, wall_ns=now.wall_ns)
+        self._before = replace(last, boot_id=now.boot_id, since_boot_ns=now.since_boot_ns)
+        self._note = replace(self._before, wall_ns=now.wall_ns)
         if not is_rest(now.wall_ns - last.wall_ns):
             self._doubt(now.wall_ns - last.wall_ns)
 
-    def _is_set_right(self, jump_ns: int) -> bool:
-        """Return whether the clock was corrected, after a restart of the machine, to where it would be had it never been wrong.
+    def _note_step(self, jump_ns: int) -> None:
+        """Note what the clock had dated before it was set by this much; what it had dated before that is right only with this, too."""
+        was_ns, since_boot_ns = self._note.wall_ns - jump_ns, self._note.since_boot_ns
+        before = (replace(each, by_ns=each.by_ns + jump_ns) for each in self._steps)
+        self._steps = (*before, Misdated(first_ns=was_ns - (since_boot_ns - self._stepped_ns), last_ns=was_ns, by_ns=jump_ns))
+        self._stepped_ns = since_boot_ns
 
-        Only within an hour of the first start of this watch; later corrections count as jumps. For a minute nothing is old, because what
-        was dated before may still be on its way.
+    def _is_right_again(self, before: Note) -> bool:
+        """Return whether the clock stands, after a restart of the machine, where it would be had it never been wrong.
+
+        Only within an hour of the first start of this watch; later corrections count as jumps.
         """
-        if self._before is None:
-            return False
-        note, running_ns = self._note, self._note.since_boot_ns - self._before.since_boot_ns
-        if running_ns > HOUR_NS or not is_rest(note.wall_ns - running_ns - self._before.wall_ns):
-            return False
-        was_ns = note.wall_ns - jump_ns
-        misdated = (*note.misdated, Misdated(first_ns=was_ns - running_ns, last_ns=was_ns, by_ns=jump_ns))
-        right = self._before.later(note.wall_ns, note.since_boot_ns)
+        running_ns = self._note.since_boot_ns - before.since_boot_ns
+        return running_ns <= HOUR_NS and is_rest(self._note.wall_ns - running_ns - before.wall_ns)
+
+    def _take_back(self, before: Note) -> None:
+        """Go on as if the clock had never been wrong. For a minute nothing is old: what was dated before may still be on its way."""
+        right, misdated = before.later(self._note.wall_ns, self._note.since_boot_ns), (*self._note.misdated, *self._steps)
         self._note, self._noted_ns = replace(right, doubt_ns=max(MINUTE_NS, right.doubt_ns), misdated=misdated), 0
-        return True
 
     def _doubt(self, jump_ns: int) -> None:
         self._note, self._noted_ns = replace(self._note, doubt_ns=DAY_NS, lag_ns=max(0, self._note.lag_ns + jump_ns), age_ns=0), 0

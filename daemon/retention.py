@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from daemon.clock_watch import ClockWatch, Misdated
+from daemon.clock_watch import ClockWatch, Misdated, true_time
 from mdss.errors import MdssError
 
 EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
@@ -39,6 +38,7 @@ class Retention:
         self._journal, self._state = journal, state
         self._keep_ns, self._clock = keep_days * DAY_NS, clock
         self._files_due_ns = self._journal_due_ns = 0  # by the clock since the machine's start
+        self._has_seen_all_files = False  # and given those that are misdated their true times
 
     def keep(self, keep_days: int) -> None:
         """Keep this many days from now on; what is older goes at the next turn."""
@@ -48,7 +48,7 @@ class Retention:
         """Delete a little if it is due; called often. Failures are logged and tried again an hour later."""
         now_ns = self._clock.now_ns(self._keep_ns)
         if now_ns is None:
-            self._files_due_ns = self._journal_due_ns = 0  # both after the doubt, so that both give what is misdated its true time
+            self._has_seen_all_files = False  # the clock was set, and files may bear a wrong time
             return
         oldest_ns, since_boot_ns = now_ns - self._keep_ns, self._clock.since_boot_ns()
         # files first: on a full disk the journal needs room even to delete
@@ -72,11 +72,12 @@ class Retention:
 
     def _redate(self) -> None:
         """Give parts their true times that a wrong clock has dated; until that is done, none is deleted."""
-        misdated = self._clock.misdated
+        misdated = sorted(self._clock.misdated, key=lambda each: each.by_ns, reverse=True)  # the latest of what may be true, as `true_time`
         parts = sum(self._journal.redate(each.first_ns, each.last_ns, each.by_ns) for each in misdated)
-        if misdated:
-            self._clock.forget_misdated()
+        if parts:
             log.info("what was judged before the clock was set right is kept by its true time", parts=parts)
+        if misdated and self._has_seen_all_files:
+            self._clock.forget_misdated()
 
     def _remove_files(self, oldest_ns: int) -> None:
         """Remove all old files; one that cannot be removed, or a folder that cannot be listed, does not stop the others."""
@@ -86,6 +87,7 @@ class Retention:
                 removed += is_removed(path, oldest_ns, self._clock.misdated)
             except OSError as error:
                 refused.append(str(error))
+        self._has_seen_all_files = not refused
         if refused:
             log.error("old pictures and scans cannot be removed", files=len(refused), reason=refused[0])
         if removed:
@@ -103,7 +105,7 @@ def is_removed(path: Path, oldest_ns: int, misdated: Sequence[Misdated]) -> bool
     """Remove a file if it is older than this time (UTC ns); return False if it is newer or already gone. What is misdated is dated anew."""
     try:
         dated_ns = path.stat().st_mtime_ns
-        true_ns = reduce(lambda time_ns, each: each.true_ns(time_ns), misdated, dated_ns)
+        true_ns = true_time(dated_ns, misdated)
         if true_ns < oldest_ns:
             path.unlink()
         elif true_ns != dated_ns:

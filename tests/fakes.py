@@ -18,7 +18,7 @@ class FakeClock:
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.set_s = 0.0  # by how much the wall clock was set
-        self.boot_id = "first boot"
+        self.boot_id, self.booted_s = "first boot", 0.0
 
     def __call__(self) -> float:
         return self.now_s
@@ -33,7 +33,15 @@ class FakeClock:
 
     def watch(self, note: Path) -> ClockWatch:
         """Return a watch on this clock, which keeps its note in a file."""
-        return ClockWatch(note, Clocks(lambda: int((self.now_s + self.set_s) * 1e9), self.ns, lambda: self.boot_id))
+        return ClockWatch(note, Clocks(lambda: int((self.now_s + self.set_s) * 1e9), self.since_boot_ns, lambda: self.boot_id))
+
+    def since_boot_ns(self) -> int:
+        """The time since the machine was started, in ns."""
+        return int((self.now_s - self.booted_s) * 1e9)
+
+    def boot(self, boot_id: str) -> None:
+        """Start the machine anew."""
+        self.boot_id, self.booted_s = boot_id, self.now_s
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

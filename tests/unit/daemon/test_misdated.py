@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,10 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon import clock_watch
 from daemon.retention import DAY_NS, Retention
 from mdss.journal import Journal, JournalFailed
 from mdss.journal_file import Row
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, refuses_with
 from tests.parts import accepted, verdict
 
 DAY_S, YEAR_S = 86_400.0, 365 * 86_400.0
@@ -32,7 +34,8 @@ class Machine:
     def boot(self, wrong_by_s: float) -> None:
         """Start the machine anew, after eight hours, with a clock that is wrong."""
         self.clock.advance(8 * 3600)
-        self.clock.set_s, self.clock.boot_id = wrong_by_s, f"boot at {self.clock()}"
+        self.clock.set_s = wrong_by_s
+        self.clock.boot(f"boot at {self.clock()}")
         self.start()
 
     def start(self) -> None:
@@ -105,6 +108,85 @@ def test_parts_of_two_starts_with_the_same_wrong_clock_are_each_kept_for_their_o
     assert machine.known() == {"part 1": True}
     machine.turns(5 * DAY_S)
     assert machine.known() == {}
+
+
+def test_of_a_clock_that_is_set_twice_before_it_is_right_all_that_it_dated_is_kept_for_its_days(tmp_path: Path, journal: Journal) -> None:
+    machine = Machine(tmp_path, journal)
+    machine.boot(-19 * YEAR_S)
+    machine.turns(300)
+    machine.judge("at first")
+    machine.turns(300)
+    machine.clock.set_s = -40 * DAY_S
+    machine.turns(300)
+    machine.judge("then")
+    machine.turns(300)
+    machine.clock.set_s = 0.0
+    machine.turns(29.9 * DAY_S)
+    assert machine.known() == {"at first": True, "then": True}
+    machine.turns(0.2 * DAY_S)
+    assert machine.known() == {}
+
+
+def test_of_two_starts_with_one_wrong_time_the_second_before_the_first_is_mended_no_part_is_forgotten_early(
+    tmp_path: Path, journal: Journal
+) -> None:
+    machine = Machine(tmp_path, journal)
+    for number in range(2):
+        machine.boot(10 * YEAR_S - machine.clock())
+        machine.turns(300)
+        machine.judge(f"part {number}")
+        machine.clock.set_s = 0.0
+        machine.turns(20)  # then the power is cut
+        machine.clock.advance(5 * DAY_S * (1 - number))
+    machine.turns(29.9 * DAY_S)
+    assert machine.known()["part 1"]
+
+
+def test_what_was_judged_before_the_process_was_started_again_is_mended_too_where_no_note_of_the_clock_could_be_written(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, journal)
+    monkeypatch.setattr(clock_watch, "write_whole", refuses_with(errno.ENOSPC))
+    machine.boot(-19 * YEAR_S)
+    machine.turns(60)
+    machine.judge("early")
+    machine.turns(60)
+    machine.start()
+    machine.turns(600)
+    machine.clock.set_s = 0.0
+    machine.turns(7200)
+    assert machine.known() == {"early": True}
+
+
+def test_as_long_as_a_picture_takes_no_true_time_its_turn_comes_again(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, journal)
+    machine.boot(-19 * YEAR_S)
+    machine.turns(300)
+    machine.judge("early")
+    machine.clock.set_s = 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", refuses_with(errno.EROFS))
+        machine.turns(3600)
+    machine.turns(7200)
+    assert machine.known() == {"early": True}
+
+
+def test_what_a_clock_dated_that_was_ahead_is_mended_only_until_its_times_are_there(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, journal)
+    machine.boot(5 * DAY_S)
+    machine.turns(600)
+    machine.clock.set_s = 0.0
+    with monkeypatch.context() as patch:
+        patch.setattr(journal._file, "change_each", full)
+        machine.judge("so that there is something to mend", ago_s=-5 * DAY_S + 60)
+        machine.turns(5 * DAY_S)
+    machine.judge("rightly dated")
+    machine.turns(29.9 * DAY_S)
+    assert machine.known()["rightly dated"]
 
 
 def test_as_long_as_the_journal_takes_no_true_time_nothing_in_it_is_forgotten_and_no_restart_forgets_that(

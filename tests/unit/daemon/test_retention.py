@@ -230,7 +230,8 @@ def test_a_machine_that_starts_with_a_clock_of_another_time_removes_nothing_at_f
     clock.advance(20 * YEAR_S)
     turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 60)
     clock.advance(off_s)
-    clock.set_s, clock.boot_id = set_s, "second boot"
+    clock.set_s = set_s
+    clock.boot("second boot")
     turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 7200)
     assert len(record.limits_ns) == (1 if is_jump else 3)
 
@@ -243,7 +244,8 @@ def test_a_clock_that_a_time_service_sets_right_after_each_start_of_the_machine_
     for day in range(3):
         first = len(record.limits_ns)
         clock.advance(8 * 3600)
-        clock.set_s, clock.boot_id = wrong_by_s, f"boot {day}"
+        clock.set_s = wrong_by_s
+        clock.boot(f"boot {day}")
         retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
         turns(retention, clock, 1500)
         clock.set_s = 0.0
@@ -260,7 +262,8 @@ def test_a_clock_that_is_set_late_or_elsewhere_is_a_jump_also_after_a_start_of_t
     clock.advance(20 * YEAR_S)
     turns(Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json")), clock, 60)
     clock.advance(DAY_S)
-    clock.set_s, clock.boot_id = -DAY_S, "second boot"
+    clock.set_s = -DAY_S
+    clock.boot("second boot")
     retention = Retention(record, tmp_path, 30, clock.watch(tmp_path / "clock.json"))
     turns(retention, clock, after_s)
     first, clock.set_s = len(record.limits_ns), to_s
