@@ -31,11 +31,15 @@ class OpenPart:
     def add(self, message: Message) -> None:
         """Add a stage's report; a repeated report on the same scan by the same model is ignored."""
         match message:
-            case Accepted():  # a recovered part: ingest holds its frame again, so it gets another attempt or its deadline is over
-                self.is_recovered = False
+            case Accepted() if self._is_in_force(message):
+                self.is_recovered = False  # ingest holds its frame again, so it gets another attempt or its deadline is over
                 self.accepted, self.due_ns = message, message.deadline_ns
             case PreparedPart() | BranchScore() | Fault() if kind_of(message) not in map(kind_of, self.reports):
                 self.reports.append(message)
+
+    def _is_in_force(self, accepted: Accepted) -> bool:
+        """Return whether an acceptance is newer than the one that is known; one of a former life of ingest may be read late."""
+        return self.accepted is None or self.is_recovered or accepted.arrived_ns >= self.accepted.arrived_ns
 
     @property
     def prepared(self) -> PreparedPart | None:
@@ -77,9 +81,10 @@ class OpenPart:
 
 
 def counts_for(report: Result, accepted: Accepted) -> bool:
-    """Return whether a report is on the scan that was accepted, by the model that judges it; what names no scan or model fits any."""
-    is_by_model = not accepted.model_version or report.model_version in ("", accepted.model_version)
-    return is_by_model and report.received_ns in (0, accepted.received_ns)
+    """Return whether a report is on the scan that was accepted, by the model that judges it; where either is not known, all fit."""
+    is_by_model = "" in (report.model_version, accepted.model_version) or report.model_version == accepted.model_version
+    is_of_scan = 0 in (report.received_ns, accepted.received_ns) or report.received_ns == accepted.received_ns
+    return is_by_model and is_of_scan
 
 
 def kind_of(report: Result) -> tuple[str, str, str, int]:

@@ -52,6 +52,11 @@ class Accepted(Message, frozen=True):
     model_version: str = ""  # the only model that may judge the part; empty in records of earlier releases
     generation: int = 1
 
+    @property
+    def arrived_ns(self) -> int:
+        """When its frame arrived, by the monotonic clock."""
+        return self.deadline_ns - self.deadline_ms * MS_NS
+
     def left_ns(self, now_ns: int) -> int:
         """Return the ns that the part may still take; at most `deadline_ms`, because the monotonic clock restarts with the machine."""
         return max(0, min(self.deadline_ns - now_ns, self.deadline_ms * MS_NS))

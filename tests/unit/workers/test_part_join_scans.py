@@ -71,3 +71,15 @@ def test_a_reminder_of_the_same_scan_keeps_what_was_said_of_it() -> None:
     assert play(join, accepted(FIRST_NS), first, accepted(FIRST_NS)) == []
     (part,) = play(join, *rest)
     assert part.prepared is first
+
+
+def test_an_acceptance_of_a_former_life_of_ingest_that_is_read_late_does_not_bring_its_scan_back() -> None:
+    join, first = PartJoin(), accepted(FIRST_NS)
+    second = msgspec.structs.replace(accepted(SECOND_NS), deadline_ns=first.deadline_ns + SECOND_NS - FIRST_NS)
+    (part,) = play(join, second, *of_second_scan()[:2], first, *of_second_scan()[2:])
+    assert is_of_second_scan(part)
+
+
+def test_what_the_journal_does_not_tell_of_a_scan_makes_no_report_on_it_useless() -> None:
+    (part,) = play(PartJoin(), accepted(0), *of_second_scan())
+    assert is_of_second_scan(part)
