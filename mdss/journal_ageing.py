@@ -20,6 +20,7 @@ def prune(file: JournalFile, older_than_ns: int) -> int:
 
     Damaged parts are kept, and those that cannot be deleted without touching the damage. Nobody waits while parts are looked for.
     """
+    file.rows("PRAGMA temp_store = MEMORY")  # what is looked for needs no room on a full disk
     passed = 0
     while old := file.rows(OLD_PARTS, older_than_ns, AT_ONCE, passed):
         if forgotten := file.change_each(FORGET, old):

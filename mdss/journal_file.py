@@ -138,7 +138,6 @@ class JournalFile:
             self._check()
         self._use_wal()
         self.rows("PRAGMA synchronous = FULL")
-        self.rows("PRAGMA temp_store = MEMORY")  # a full disk must not keep the journal from being pruned
         if self._is_new():
             self._create()
         self._check()

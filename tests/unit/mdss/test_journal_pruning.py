@@ -46,6 +46,7 @@ def test_while_old_alerts_wait_that_nobody_takes_pruning_keeps_no_other_process_
 
 
 def test_what_may_be_forgotten_is_found_without_a_file_for_which_a_full_disk_has_no_room(journal: Journal) -> None:
+    journal.prune(50)
     assert journal._file.rows("PRAGMA temp_store") == [(2,)]  # MEMORY
 
 
