@@ -31,7 +31,8 @@ Kind = Literal["rough", "behind", "sparse", "border", "axis"]
 
 BEHIND_SHARE = 0.5  # of the points off the table: a few echoes lie behind every table
 NEAREST = 0.25  # of the scene's extent: a camera that is nearer to it would have to see more than 120 degrees
-FIELD_OF_VIEW = 0.5  # of the strip along what was measured: a disc in its square has a quarter
+FIELD_OF_VIEW = 0.5  # of what is measured in the whole window, along its border: a disc in its square has a third
+STRAY_SHARE = 0.01  # of a row or column: with no more points they are strays
 WIDER = (2, 4)  # times the strip's width: margins that a sensor loses are narrow
 FILLED = "if the part fills the image, set point_cloud.table=none"
 AXIS = "if z grows towards the camera, negate it: expected z to grow away from the camera"
@@ -108,7 +109,7 @@ def sparse_border_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:
 
 def is_field_of_view(window: Float, settings: PointCloudSettings) -> bool:
     """Return whether what was measured fills its window (h, w, 3), as a sensor's field of view does and a part as a rule does not."""
-    return bool(np.mean(is_measured(border_strip(window, settings.border_px))) >= FIELD_OF_VIEW)
+    return bool(np.mean(is_measured(border_strip(window, settings.border_px))) >= FIELD_OF_VIEW * np.mean(is_measured(window)))
 
 
 def holds_part_on_table(xyz_mm: Float, settings: PointCloudSettings) -> bool:
@@ -118,9 +119,10 @@ def holds_part_on_table(xyz_mm: Float, settings: PointCloudSettings) -> bool:
 
 
 def measured_window(xyz_mm: Float) -> Float:
-    """Return the smallest window (h, w, 3) of a cloud that holds every measured point; all of it where nothing was measured."""
-    rows, columns = np.nonzero(is_measured(xyz_mm))
-    return xyz_mm[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] if len(rows) else xyz_mm
+    """Return the smallest window (h, w, 3) of a cloud that holds every measured point but strays; all of it where next to none was."""
+    measured = is_measured(xyz_mm)
+    rows, columns = (np.flatnonzero(measured.sum(axis=axis) > STRAY_SHARE * measured.shape[axis]) for axis in (1, 0))
+    return xyz_mm[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) and len(columns) else xyz_mm
 
 
 def negated_z_sentence(xyz_mm: Float, settings: PointCloudSettings) -> str:

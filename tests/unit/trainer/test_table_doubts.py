@@ -131,6 +131,14 @@ def test_a_table_whose_border_a_sensor_loses_in_part_is_no_doubt(margin_px: int)
     cloud[:] = np.nan
     cloud[margin_px:-margin_px, margin_px:-margin_px] = inside
     assert (part_of(cloud).has_table, said(cloud)) == (True, "")
+    cloud[0, 0], cloud[-1, -1] = BlockScan().cloud()[[0, -1], [0, -1]]  # strays do not widen what was measured
+    assert said(cloud) == ""
+
+
+def test_a_table_with_many_gaps_is_no_doubt() -> None:
+    cloud = BlockScan().cloud()
+    cloud[np.random.default_rng(0).random(cloud.shape[:2]) < 0.6] = np.nan
+    assert (part_of(cloud).has_table, said(cloud)) == (True, "")
 
 
 def test_a_part_that_fills_the_image_is_no_reason_to_look_for_a_table_farther_from_the_border() -> None:
