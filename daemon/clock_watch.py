@@ -80,8 +80,8 @@ class ClockWatch:
     def __init__(self, path: Path, clocks: Clocks | None = None) -> None:
         self._path, self._clocks = path, clocks or Clocks()
         self._noted_ns = 0  # when the note is due to be written, by the clock since the machine's start
-        self._stepped_ns = 0  # when the clock was set last, by the same clock
-        self._steps: tuple[Misdated, ...] = ()  # what was dated between the times at which it was set since then, if it is right now
+        self._stepped_ns = 0  # when the clock was set last, likewise; 0 is the machine's start
+        self._steps: tuple[Misdated, ...] = ()  # what was dated between two settings of the clock each, if it is right now
         self._before: Note | None = None  # of before the machine's start, as if it had ended at this moment
         self._note = Note(boot_id=self._clocks.boot_id(), wall_ns=self._clocks.wall_ns(), since_boot_ns=self.since_boot_ns())
         last = self._read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SHADOW = "shadow.json"
 LOOK_EVERY_S = 0.5
+QUIET_S = 30.0  # without a first part for so long, somebody should look whether the line runs
 ASK_EVERY_S, ASK_AHEAD_S = 20.0, 60.0  # after a killed shadow, the station keeps every part for one minute more
 EXAMPLE = "Example: mdss model shadow --config station.yaml --recipe cable_gland --parts 200"
 
@@ -128,11 +130,14 @@ def check(order: ShadowOrder) -> None:
 
 def watch(order: ShadowOrder, beside: Shadow) -> None:
     """Take parts as they come, until there are enough or the time is over."""
-    end_s = time.monotonic() + 60 * order.minutes
+    end_s, quiet_s = time.monotonic() + 60 * order.minutes, time.monotonic() + QUIET_S
     with every_part(order) as ask, Meter("live parts", order.parts) as meter:
         while len(beside.parts) < order.parts and time.monotonic() < end_s:
             ask()
             if not beside.take(1):
+                if not beside.parts and time.monotonic() >= quiet_s:
+                    quiet_s = math.inf
+                    click.echo(f"no live part of {order.recipe} for {QUIET_S:g} s: is the station running, and do parts come?", err=True)
                 time.sleep(LOOK_EVERY_S)
                 continue
             meter.step(f"{sum(not part.agrees for part in beside.parts)} differ")

@@ -20,6 +20,7 @@ from mdss.settings import FusionSettings, load_settings
 from tests.fakes import FakeClock
 from tests.parts import calibration
 from tests.retraining import write_config
+from trainer import shadow_verb
 from trainer.shadow import Shadow, judgement_of
 from trainer.shadow_report import ShadowJudgement, ShadowPart, as_text, report_of
 from trainer.shadow_verb import ShadowOrder, every_part, note
@@ -165,6 +166,18 @@ def test_of_two_shadows_of_a_recipe_the_one_that_goes_on_has_every_part_after_th
             is_requested.append(station.is_requested("cap"))
     clock.advance(LOOK_EVERY_S)
     assert (is_requested, station.is_requested("cap")) == ([True, True], False)
+
+
+def test_a_shadow_to_which_no_part_comes_asks_once_whether_the_station_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ShadowOrder(load_settings(write_config(tmp_path, tmp_path / "models")), "cap", "0002", parts=1, minutes=0.01)
+    monkeypatch.setattr(shadow_verb, "LOOK_EVERY_S", 0.01)
+    line = Line(tmp_path / "collected")
+    for quiet_s, times in ((0.1, 1), (30.0, 0)):
+        monkeypatch.setattr(shadow_verb, "QUIET_S", quiet_s)
+        shadow_verb.watch(order, line.shadow(candidate()))
+        assert capsys.readouterr().err.count("is the station running, and do parts come?") == times
 
 
 def test_scores_are_compared_in_thresholds_pair_by_pair() -> None:
