@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -186,14 +187,13 @@ def test_a_socket_path_may_be_as_long_as_the_system_takes_it(tmp_path: Path) -> 
     assert "found a socket path of 108 bytes" in refusal(tmp_path, f"camera:\n  endpoint: {longest}x")
 
 
-def test_a_stations_folder_may_have_a_space_in_its_name_and_its_processes_read_the_settings_that_were_checked(tmp_path: Path) -> None:
-    folder = tmp_path / "Straße 1 #%20"
-    folder.mkdir()
-    (folder / "s.yaml").write_text("camera:\n  endpoint: ipc://the run/frames.sock", "utf-8")
-    settings = load_settings(folder / "s.yaml")
-    assert settings.camera.endpoint == f"ipc://{folder}/the run/frames.sock"
-    (folder / "written.yaml").write_bytes(yaml_of(settings))
-    assert load_settings(folder / "written.yaml") == settings
+def test_a_stations_folder_may_have_a_space_in_its_name_and_its_processes_read_the_settings_that_were_checked() -> None:
+    with TemporaryDirectory(prefix="Straße 1 #%20") as folder:  # short enough for a socket
+        (file := Path(folder) / "s.yaml").write_text("camera:\n  endpoint: ipc://the run/frames.sock", "utf-8")
+        settings = load_settings(file)
+        assert settings.camera.endpoint == f"ipc://{folder}/the run/frames.sock"
+        file.write_bytes(yaml_of(settings))
+        assert load_settings(file) == settings
 
 
 def test_a_runtime_directory_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
