@@ -38,6 +38,13 @@ class Machine:
         self.clock.boot(f"boot at {self.clock()}")
         self.start()
 
+    def judge_under_a_wrong_clock(self) -> None:
+        """Start the machine anew, judge a part, `early`, and let a time service set the clock right."""
+        self.boot(-19 * YEAR_S)
+        self.turns(300)
+        self.judge("early")
+        self.clock.set_s = 0.0
+
     def start(self) -> None:
         """Start the process that removes what is old."""
         self.retention = Retention(self.journal, self.state, 30, self.clock.watch(self.state / "clock.json"))
@@ -162,10 +169,7 @@ def test_as_long_as_a_picture_takes_no_true_time_its_turn_comes_again(
     tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(tmp_path, journal)
-    machine.boot(-19 * YEAR_S)
-    machine.turns(300)
-    machine.judge("early")
-    machine.clock.set_s = 0.0
+    machine.judge_under_a_wrong_clock()
     with monkeypatch.context() as patch:
         patch.setattr(os, "utime", refuses_with(errno.EROFS))
         machine.turns(3600)
@@ -193,10 +197,7 @@ def test_as_long_as_the_journal_takes_no_true_time_nothing_in_it_is_forgotten_an
     tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(tmp_path, journal)
-    machine.boot(-19 * YEAR_S)
-    machine.turns(300)
-    machine.judge("early")
-    machine.clock.set_s = 0.0
+    machine.judge_under_a_wrong_clock()
     with monkeypatch.context() as patch:
         patch.setattr(journal._file, "change_each", full)
         for _ in range(2):
