@@ -38,11 +38,8 @@ class Misdated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def true_time(dated_ns: int, misdated: Iterable[Misdated]) -> int:
-    """Return the true time of something that bears this time (UTC ns).
-
-    If clocks of several starts went through this time, it is the latest of what it may be, so that nothing is forgotten too early.
-    """
-    return max((dated_ns + each.by_ns for each in misdated if each.first_ns <= dated_ns <= each.last_ns), default=dated_ns)
+    """Return the true time of something that bears this time (UTC ns), by the first of `ClockWatch.misdated` that this time is in."""
+    return next((dated_ns + each.by_ns for each in misdated if each.first_ns <= dated_ns <= each.last_ns), dated_ns)
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +87,12 @@ class ClockWatch:
 
     @property
     def misdated(self) -> tuple[Misdated, ...]:
-        """What was dated by a clock that was wrong after the machine's start, until `forget_misdated`."""
-        return self._note.misdated
+        """What was dated by a clock that was wrong after the machine's start, until `forget_misdated`.
+
+        What lies farthest back comes first: if clocks of several starts went through one time, the first that fits gives the latest of
+        what it may be, so that nothing is forgotten too early.
+        """
+        return tuple(sorted(self._note.misdated, key=lambda each: each.by_ns, reverse=True))
 
     def forget_misdated(self) -> None:
         """Call this when everything that was misdated bears its true time."""
@@ -120,9 +121,8 @@ class ClockWatch:
 
     def _drop_what_may_be_right(self) -> None:
         """Forget what a clock that was ahead has dated once its times are there: what bears them now may bear them rightly."""
-        if any(each.by_ns < 0 and each.first_ns <= self._note.wall_ns for each in self._note.misdated):
-            still = tuple(each for each in self._note.misdated if each.by_ns > 0 or each.first_ns > self._note.wall_ns)
-            self._note = replace(self._note, misdated=still)
+        still = (each for each in self._note.misdated if each.by_ns >= 0 or each.first_ns > self._note.wall_ns)
+        self._note = replace(self._note, misdated=tuple(still))
 
     def _go_on_from(self, last: Note) -> None:
         """Compare with the last note; after a restart of the machine only a clock that went back or far ahead is noticed."""

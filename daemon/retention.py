@@ -72,7 +72,7 @@ class Retention:
 
     def _redate(self) -> None:
         """Give parts their true times that a wrong clock has dated; until that is done, none is deleted."""
-        misdated = sorted(self._clock.misdated, key=lambda each: each.by_ns, reverse=True)  # the latest of what may be true, as `true_time`
+        misdated = self._clock.misdated
         parts = sum(self._journal.redate(each.first_ns, each.last_ns, each.by_ns) for each in misdated)
         if parts:
             log.info("what was judged before the clock was set right is kept by its true time", parts=parts)
@@ -81,10 +81,10 @@ class Retention:
 
     def _remove_files(self, oldest_ns: int) -> None:
         """Remove all old files; one that cannot be removed, or a folder that cannot be listed, does not stop the others."""
-        removed, refused = 0, list[str]()
+        removed, refused, misdated = 0, list[str](), self._clock.misdated
         for path in [path for pattern in KEPT for path in self._found(pattern, refused)]:
             try:
-                removed += is_removed(path, oldest_ns, self._clock.misdated)
+                removed += is_removed(path, oldest_ns, misdated)
             except OSError as error:
                 refused.append(str(error))
         self._has_seen_all_files = not refused

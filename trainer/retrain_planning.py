@@ -73,10 +73,11 @@ def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[M
 
 def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
     """Return a model's version, and those that it was calibrated from here, as far as they are still there."""
-    versions = [model.version]
+    versions, card = [model.version], model.card
     with suppress(ModelRefused):
-        while versions[-1] not in imported and (before := model_store.open_version(model.path.parent / versions[-1]).card.derived_from):
-            versions.append(before)
+        while card.derived_from and versions[-1] not in imported:
+            versions.append(card.derived_from)
+            card = model_store.open_version(model.path.parent / card.derived_from).card
     return versions
 
 

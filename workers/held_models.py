@@ -78,8 +78,8 @@ class HeldModels(Generic[Loaded]):
             del self.loaded[key]
         if dropped:
             give_back_memory()
-        is_answered = {key: plan.asked_in(key) == before.asked_in(key) for key in plan.held}
-        self._refused = {key: reason for key, reason in self._refused.items() if is_answered.get(key)}
+        still = [key for key in self._refused if key in plan.held and plan.asked_in(key) == before.asked_in(key)]
+        self._refused = {key: self._refused[key] for key in still}
         self._report()
 
     def _load_next(self) -> None:
