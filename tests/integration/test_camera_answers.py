@@ -14,6 +14,7 @@ from mdss.client import FrameSender
 from mdss.wire import camera as wire
 from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack
 from mdss.wire.headers import NackCode
+from tests.ingest_process import until
 
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
@@ -48,8 +49,7 @@ class Door:
         self._said += 1
         for message in (*messages, done(f"nobody's, number {self._said}")):
             self._socket.send_multipart([self._peer, *wire.compose(message)])
-        while f"nobody's, number {self._said}" not in self.camera.done:
-            self.camera.attend(0.02)
+        until(self.camera, lambda: f"nobody's, number {self._said}" in self.camera.done)
 
     def frames(self, least: int) -> list[str]:
         """Wait for so many frames, and return them with all that come right behind them."""

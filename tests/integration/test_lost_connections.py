@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,18 +13,13 @@ from mdss.errors import MdssError
 from mdss.wire import camera as wire
 from mdss.wire.camera import Credit, Hello, Ping
 from tests.fake_station import FakeStation
+from tests.ingest_process import until
 
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
 # 2.4 MB: as many seconds more until silence is dead, as long as the frame is not answered
 LARGE = np.zeros((400, 400, 3), np.uint8), np.ones((400, 400, 3), np.float32)
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with TemporaryDirectory() as folder:
-        yield f"ipc://{folder}/frames.sock"
 
 
 def send(camera: FrameSender, *parts: str) -> list[str]:
@@ -97,11 +90,9 @@ def test_after_a_restart_no_more_frames_leave_than_the_new_station_gives_credit_
     with FrameSender(endpoint, "camera") as camera:
         with FakeStation(endpoint, credit=3, finishes=False):
             send(camera, "a", "b", "c")
-            while len(camera.acknowledged) < 3:
-                camera.attend(0.02)
+            until(camera, lambda: len(camera.acknowledged) >= 3)
         with FakeStation(endpoint, boot_id="boot-2", credit=1, finishes=False) as second:
-            while not second.frames:
-                camera.attend(0.02)
+            until(camera, lambda: bool(second.frames))
             camera.attend(0.3)
             assert second.part_ids == ["a"]
 

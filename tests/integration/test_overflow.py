@@ -79,8 +79,7 @@ def test_a_frame_that_was_sent_is_not_dropped_though_it_must_be_sent_again(line:
         send(camera, *range(CREDIT, 10))
         line.start()
         boot = camera._boot_id
-        while camera._boot_id == boot:  # it has noticed, and all it holds is to be sent again
-            camera.attend(0.02)
+        until(camera, lambda: camera._boot_id != boot)  # it has noticed, and all it holds is to be sent again
         send(camera, *range(10, 20))
         judge_all(line, camera)
         assert {f"f{number}" for number in range(CREDIT)} <= camera.done.keys()
@@ -94,8 +93,7 @@ def test_answers_that_nobody_has_read_yet_make_room_before_anything_is_dropped(t
     station = FakeStation(f"ipc://{tmp_path}/frames.sock", credit=MOST_WAITING)
     station.frame_takes_s = 0.2
     with station, FrameSender(station.endpoint, "cam", overflow_policy=policy) as camera:
-        while not camera._window:
-            camera.attend(0.02)
+        until(camera, lambda: bool(camera._window))
         send(camera, *range(2 * MOST_WAITING))  # half of them leave, half of them wait
         while len(station.frames) < MOST_WAITING:
             time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from daemon.client_keys import keys_for
 from mdss.errors import MdssError
 from mdss.settings import Settings
+from tests.fakes import refuses_with
 
 
 def test_who_may_not_write_to_a_socket_is_told_and_does_not_wait_for_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,9 +25,6 @@ def test_who_may_not_write_to_a_socket_is_told_and_does_not_wait_for_an_answer(t
 
 
 def test_nor_does_who_may_not_look_into_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "stat", refused)
+    monkeypatch.setattr(Path, "stat", refuses_with(errno.EACCES))
     with pytest.raises(MdssError, match="may not connect"):
         keys_for(Settings(), "ipc:///run/mdss/frames.sock")

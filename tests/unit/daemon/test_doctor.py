@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,7 @@ from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 from tests.alerts import undefined
 from tests.cases import judged, laid_out, of, settings
-from tests.fakes import FakeProcess, FakeWorld
+from tests.fakes import FakeProcess, FakeWorld, refuses_with
 from tests.parts import accepted, verdict
 from tests.unit.daemon.test_child import SPEC
 
@@ -194,13 +195,10 @@ def test_a_journal_that_was_replaced_under_the_station_is_bad_and_not_opened(tmp
 
 
 def test_a_folder_that_may_not_be_looked_into_ends_no_examination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
     case = Case(settings(station={"state_directory": str(tmp_path / "state")}))
     with monkeypatch.context() as patched:
         for name in ("stat", "is_dir"):
-            patched.setattr(Path, name, refused)
+            patched.setattr(Path, name, refuses_with(errno.EACCES))
         found, _ = doctor.read_journal(tmp_path / "journal.sqlite")
         doors = list(doctor_station._doors(case))
     assert (found.level, found.advice, doors) == ("bad", "run mdss doctor as the station's own user", [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from daemon.stored_models import StoredModels
 from mdss.errors import MdssError
 from mdss.settings import BranchesSettings, BranchSettings, ModelSettings, Settings, StationSettings
 from mdss.wire.model_plan import PLAN, ModelPlan, PlanFile, Served
+from tests.fakes import refuses_with
 
 
 @pytest.fixture
@@ -34,13 +34,10 @@ def test_a_plan_is_read_once_and_again_when_it_is_another(place: StationSettings
 
 
 def test_wishes_wait_while_the_machine_has_no_file_left_to_open(place: StationSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
-
     plans = ModelPlanStore(place)
     request_preload(place, "cap")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "glob", refuse)
+        patch.setattr(Path, "glob", refuses_with(errno.ENFILE))
         assert list(plans.preload_requests()) == []
     assert list(plans.preload_requests()) == ["cap"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from mdss.collection import CollectedPart, CollectedScan, Review
 from mdss.errors import BadInput
 from mdss.method.model_store import ModelFolder
 from mdss.part_names import name_among
+from tests.fakes import refuses_with
 from tests.lines import write_tiny_line
 from trainer.dataset import Dataset
 from trainer.gathering import (
@@ -139,10 +141,7 @@ def test_a_champion_whose_scans_are_gone_has_no_curated_ones(data: dict[str, str
 
 
 def test_scans_in_a_home_that_is_closed_to_the_station_are_as_good_as_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def closed(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("os.stat", closed)  # root, who may run this, sees everything
+    monkeypatch.setattr("os.stat", refuses_with(errno.EACCES))  # root, who may run this, sees everything
     assert base_of(model(folder=str(tmp_path)), None, None) is None
 
 

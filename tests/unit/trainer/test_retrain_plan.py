@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from mdss.errors import BadInput, MdssError
 from mdss.method.recipe import preset
 from mdss.settings import Settings, StationSettings
 from mdss.whole_files import write_json
+from tests.fakes import refuses_with
 from tests.lines import write_tiny_line
 from tests.retraining import good_part
 from trainer import retrain_plan
@@ -91,10 +93,7 @@ def test_scans_are_linked_and_take_no_room_of_their_own(collection: Collection, 
 
 
 def test_where_nothing_can_be_linked_scans_are_copied(collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuses_with(errno.EPERM))
     part = collected(collection, 0)
     assert link_parts([part], tmp_path / "work") == [part]
     assert (tmp_path / "work" / PARTS / "r0" / RGB).read_bytes() == (part.folder / RGB).read_bytes()

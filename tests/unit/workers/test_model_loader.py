@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from tests.fakes import refuses_with
 from workers import model_loader
 from workers.model_loader import Attempt, ModelLoader
 
@@ -59,10 +61,7 @@ def test_models_are_loaded_at_a_lower_priority_than_the_thread_that_judges_has_w
 def test_where_no_priority_may_be_changed_that_is_said_and_models_are_loaded_all_the_same(
     loader: ModelLoader[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(*_: int) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "setpriority", forbidden)
+    monkeypatch.setattr(os, "setpriority", refuses_with(errno.EPERM))
     with capture_logs() as logs:
         loader.ask("cap/0001")
         assert outcome(loader) == Attempt("cap/0001", niceness(""))
