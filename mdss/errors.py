@@ -46,5 +46,9 @@ class ModelRefused(MdssError):
     """A model folder is missing, damaged or not ours: the text names the file."""
 
 
+class ModelUnreadable(ModelRefused):
+    """A file of a model that this user may not read, or that the disk does not give: nothing says that it is damaged."""
+
+
 class CutOff(MdssError):
     """Something outside interrupted work that was going well; started again, the work continues from there."""

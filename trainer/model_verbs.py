@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from mdss import whole_files
-from mdss.errors import BadInput, MdssError, ModelRefused
+from mdss.errors import BadInput, MdssError, ModelRefused, ModelUnreadable
 from mdss.method import model_store
-from mdss.method.model_store import LINKS
+from mdss.method.model_store import LINKS, ModelFolder
 from mdss.method.store_files import CARD
 from trainer.compare_verb import compare
 from trainer.model_changes import export_verb, history, import_verb, promote, rollback, show_table, store_option
@@ -64,16 +65,22 @@ def list_models(store: Path, as_json: bool) -> None:
 
 
 def store_rows(store: Path) -> list[Row]:
-    """Return a row for each version of each recipe. BadInput if this is no folder, or the folder of one recipe."""
+    """Return a row for each version of each recipe. BadInput as from `version_folders`."""
+    return [version_row(path) for path in version_folders(store)]
+
+
+def version_folders(store: Path) -> list[Path]:
+    """Return the folder of each version of each recipe. BadInput if this is no folder, or the folder of one recipe."""
     if not store.is_dir():
         raise BadInput(f"--store {store}: no such folder; expected a model store")
     if any((path / CARD).is_file() for path in model_store.versions(store)):
         raise BadInput(f"--store {store}: found the versions of one recipe, expected the store above it, {store.absolute().parent}")
-    return [version_row(path, name) for name in model_store.recipes(store) for path in model_store.versions(store / name)]
+    return [path for name in model_store.recipes(store) for path in model_store.versions(store / name)]
 
 
-def version_row(path: Path, name: str) -> Row:
+def version_row(path: Path) -> Row:
     """Return the row of one version."""
+    name = path.parent.name
     roles = ", ".join(link for link in LINKS if model_store.linked_version(path.parent, link) == path.name)
     try:
         found = model_store.open_version(path)
@@ -88,30 +95,37 @@ def version_row(path: Path, name: str) -> Row:
 @click.option("--score", "with_scores", is_flag=True, help="Also load each version and score its golden scans again.")
 @click.option("--device", default="auto", show_default=True, help="What --score computes on: auto, cpu or cuda:N.")
 def verify(store: Path, with_scores: bool, device: str) -> None:
-    """Check every file of every version against its checksum; exit code 1 if one is damaged, or if there is none.
+    """Check every file of every version against its checksum; exit code 1 if one is damaged or cannot be read, or if there is none.
 
     With --score, also exit with 1 if a version does not score its golden scans on this machine as it did when it was made.
     """
-    rows = store_rows(store)
-    if not rows:
+    folders, refusals = version_folders(store), list[ModelRefused]()
+    if not folders:
         raise MdssError(f"--store {store}: found no model, expected a model store")
-    for row in tracked(rows, "golden scans") if with_scores else rows:
-        more = golden_verdict(store, row, device) if with_scores and not row.fault else ""
-        click.echo(f"{row.recipe} {row.version}: {row.fault or 'whole'}{more}")
-    if damaged := [row for row in rows if row.fault]:
-        raise MdssError(f"{store}: {len(damaged)} of {len(rows)} models are damaged")
+    for path in tracked(folders, "golden scans") if with_scores else folders:
+        try:
+            found = model_store.open_version(path)
+            said = f"whole{golden_verdict(found, device) if with_scores else ''}"
+        except ModelRefused as refused:
+            refusals.append(refused)
+            said = str(refused)
+        click.echo(f"{path.parent.name} {path.name}: {said}")
+    if refusals:
+        raise MdssError(f"{store}: {summary(refusals, len(folders))}")
 
 
-def golden_verdict(store: Path, row: Row, device: str) -> str:
-    """Return how many golden scans a version reproduces; if it does not, the row gets the fault instead."""
+def golden_verdict(found: ModelFolder, device: str) -> str:
+    """Return how many golden scans a version reproduces. ModelRefused if it does not."""
     from mdss.method.golden import reproduce  # imported here, because it brings torch, which takes a second
     from trainer.champion import Champion
 
-    path = store / row.recipe / row.version
-    try:
-        judge = Champion.of(model_store.open_version(path), device)
-        count = reproduce(judge.folder, judge.golden_scores)
-    except ModelRefused as refused:
-        row.fault = str(refused)
-        return ""
+    judge = Champion.of(found, device)
+    count = reproduce(judge.folder, judge.golden_scores)
     return f", {count} golden scans score as they did" if count else ", without golden scans"
+
+
+def summary(refusals: Sequence[ModelRefused], total: int) -> str:
+    """Return how many of all models are damaged, and how many cannot be read, of which nobody knows."""
+    unreadable = sum(isinstance(refused, ModelUnreadable) for refused in refusals)
+    counts = {"are damaged": len(refusals) - unreadable, "cannot be read": unreadable}
+    return ", ".join(f"{count} of {total} models {what}" for what, count in counts.items() if count)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mdss.errors import UNREADABLE, ModelRefused
+from mdss.errors import UNREADABLE, ModelRefused, ModelUnreadable
 
 FORMAT = "mdss.model.v1"
 CARD, CALIBRATION, SUMS = "model.json", "calibration.json", "SHA256SUMS"
@@ -27,13 +27,12 @@ class Header(msgspec.Struct, frozen=True):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn an OSError into a ModelRefused that names the file that could not be read."""
+    """Turn an OSError into a ModelUnreadable that names the file; `path` is the one that is named where the system names none."""
     try:
         yield
     except OSError as error:
-        raise ModelRefused(
-            f"{error.filename or path}: cannot be read ({error.strerror}); expected a model that this user may read"
-        ) from error
+        expected = "a model that this user may read" if isinstance(error, PermissionError) else "a model whose files the disk gives"
+        raise ModelUnreadable(f"{error.filename or path}: cannot be read ({error.strerror}); expected {expected}") from error
 
 
 def check_files(folder: Path) -> None:
@@ -46,7 +45,8 @@ def check_files(folder: Path) -> None:
         file = folder / name
         if not file.is_file():
             raise ModelRefused(f"{file}: no such file; expected it, as {SUMS} names it")
-        found = sha256(file)
+        with readable(file):
+            found = sha256(file)
         if found != expected:
             raise ModelRefused(f"{file}: found the checksum {found[:12]}..., expected {expected[:12]}...; the file was damaged or replaced")
 
@@ -56,7 +56,8 @@ def read_sums(folder: Path) -> dict[str, str]:
     sums = folder / SUMS
     if not sums.is_file():
         raise ModelRefused(f"{sums}: no such file; expected a model folder with the checksums of its files")
-    pairs = [line.split("  ", 1) for line in sums.read_text("utf-8", errors="replace").splitlines()]
+    with readable(sums):
+        pairs = [line.split("  ", 1) for line in sums.read_text("utf-8", errors="replace").splitlines()]
     if any(len(pair) != 2 for pair in pairs) or not {CARD, CALIBRATION} <= {pair[-1] for pair in pairs}:
         raise ModelRefused(f"{sums}: expected lines of a checksum and a file, among them {CARD} and {CALIBRATION}")
     outside = [name for _, name in pairs if name.startswith("/") or ".." in PurePosixPath(name).parts]

@@ -50,6 +50,17 @@ def test_who_guards_a_store_is_told_that_no_model_is_there(store: Path, capsys: 
     assert run(capsys, "verify", "--store", place) == (1, "", f"mdss: --store {place}: found no model, expected a model store\n")
 
 
+def test_a_model_that_cannot_be_read_is_not_said_to_be_damaged(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = store / "gland" / "0001" / "model.json"
+    card.unlink()
+    card.symlink_to("/proc/self/mem")  # a file whose first byte is an input/output error
+    code, said, summary = run(capsys, "verify", "--store", store)
+    why = f"{card}: cannot be read (Input/output error); expected a model whose files the disk gives"
+    assert (code, said, summary) == (1, f"gland 0001: {why}\ngland 0002: whole\n", f"mdss: {store}: 1 of 2 models cannot be read\n")
+    (store / "gland" / "0002" / "model.json").write_bytes(b"{}")
+    assert run(capsys, "verify", "--store", store)[2] == f"mdss: {store}: 1 of 2 models are damaged, 1 of 2 models cannot be read\n"
+
+
 @pytest.mark.parametrize("verb", ["list", "verify"])
 def test_the_folder_of_one_recipe_is_no_store_with_a_damaged_model(store: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
     place = store / "gland"
