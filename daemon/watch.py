@@ -18,6 +18,7 @@ from mdss.verb_options import config_option
 from mdss.wire.verdict import Verdict
 
 SILENT_AFTER_S = 5.0
+OTHER_JOURNAL = "the station's journal is a new one, or ends before the sequence that was known"
 EXAMPLE = "Example: mdss watch --config station.yaml --count 10"
 
 
@@ -40,7 +41,7 @@ def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> 
 
 
 def _shown_verdicts(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
-    shown, beat, is_silent = 0, stream.beats, False
+    shown, beat, is_silent, journals = 0, stream.beats, False, 0
     try:
         while count is None or shown < count:
             verdict = stream.receive(SILENT_AFTER_S)
@@ -48,6 +49,9 @@ def _shown_verdicts(stream: VerdictStream, count: int | None) -> Iterator[Verdic
             beat = stream.beats
             if is_silent and not was_silent:
                 click.echo(f"watch: no heartbeat for {SILENT_AFTER_S:g} s; expected one each second from a station that runs", err=True)
+            if stream.new_journals > journals:
+                journals = stream.new_journals
+                click.echo(f"watch: {OTHER_JOURNAL}; all of its verdicts follow", err=True)
             if verdict is not None:
                 shown += 1
                 yield verdict

@@ -27,8 +27,9 @@ class VerdictStream:
     """Verdicts in order, each once: live ones from the publisher, missed ones from the snapshot port.
 
     `since` is the last sequence already known; None starts with the next verdict after the stream is created. If the station begins a new
-    journal, its verdicts show it, and all of that journal is fetched. `topics` are prefixes such as "verdict/station-1/camera-1/NotOK".
-    `beats` is the last heartbeat, with the station's boot id and last sequence. `keys` are needed over tcp.
+    journal, its verdicts show it, and all of that journal is fetched; `new_journals` counts how often. `topics` are prefixes such as
+    "verdict/station-1/camera-1/NotOK". `beats` is the last heartbeat, with the station's boot id and last sequence. `keys` are needed over
+    tcp.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class VerdictStream:
     ) -> None:
         self.endpoint, self.snapshot_endpoint, self.topics, self.last_sequence = endpoint, snapshot_endpoint, topics, since
         self.beats: Beat | None = None
+        self.new_journals = 0
         self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence` if known
         self._keys = keys
         self._is_behind = True  # until the snapshot port's first answer
@@ -144,6 +146,7 @@ class VerdictStream:
         is_other = bool(self._result_id) and reply.since_result_id not in ("", self._result_id)
         if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: start again at 0
             self.last_sequence, self._result_id = 0, ""
+            self.new_journals += 1
             return
         self._result_id = self._result_id or reply.since_result_id
         for verdict in reply.verdicts:

@@ -222,6 +222,14 @@ def test_watch_prints_a_line_per_verdict_and_ends_after_count() -> None:
         assert word in result.stdout
 
 
+@pytest.mark.usefixtures("snapshots")
+def test_watch_from_a_sequence_that_the_station_does_not_have_shows_all_and_says_so() -> None:
+    result = CliRunner().invoke(watch.watch, ["--config", "station.yaml", "--since", "1000", "--count", "1", "--json"])
+    assert msgspec.json.decode(result.stdout, type=Verdict) == verdict()
+    expected = "all of its verdicts follow"
+    assert result.stderr == f"watch: the station's journal is a new one, or ends before the sequence that was known; {expected}\n"
+
+
 @pytest.mark.usefixtures("settings")
 def test_watch_says_that_no_station_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENT_AFTER_S", 0.1)
