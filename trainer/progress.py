@@ -11,12 +11,14 @@ from typing import ClassVar, Self, TypeVar
 import click
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from mdss.terminal import plain_console
 
 T = TypeVar("T")
 LINE_EVERY_S = 30.0
 REPORT_EVERY_S = 0.2
+BAR_FROM_COLUMNS = 72  # title, count, times and a note such as a loss take 65 of them
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
@@ -85,16 +87,16 @@ class Bar:
 
 
 def _bars() -> Progress:
-    return Progress(
-        TextColumn("{task.description:<22}", markup=False),
-        BarColumn(bar_width=32),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=plain_console(stderr=True),
-    )
+    """Return bars of which a narrow terminal cuts no number: it shortens the bar, then leaves it out, then breaks the title."""
+    console = plain_console(stderr=True)
+    numbers = (MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn)
+    count, spent, remaining = (number(table_column=Column(no_wrap=True)) for number in numbers)
+    left, note = TextColumn("left"), TextColumn("{task.fields[note]}", markup=False)
+    if console.width < BAR_FROM_COLUMNS:
+        title = TextColumn("{task.description}", markup=False, table_column=Column())
+        return Progress(title, count, left, remaining, note, console=console)
+    title = TextColumn("{task.description:<22}", markup=False)
+    return Progress(title, BarColumn(bar_width=32), count, spent, left, remaining, note, console=console)
 
 
 class Lines:

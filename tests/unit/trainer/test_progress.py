@@ -88,6 +88,19 @@ def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch) -> 
     assert "s left" not in shown
 
 
+@pytest.mark.parametrize("columns", [40, 64, 71, 72, 80, 120])
+def test_from_40_columns_on_a_terminal_cuts_neither_count_nor_time_left_nor_note(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # as rich asks whether it writes to a terminal
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")  # escapes would stand between the words
+    with Meter("teacher statistics", 4000) as meter:
+        meter.reach(3000, "loss 0.250")
+    shown = terminal.getvalue()
+    assert "3000/4000" in shown and "left -:--:--" in shown and "loss 0.250" in shown
+
+
 def test_a_bar_shows_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
