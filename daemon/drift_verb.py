@@ -33,7 +33,14 @@ def command(config: Path, recipe: str | None, as_json: bool, plot: Path | None) 
         draw(records, plot)
     if as_json:
         click.echo(whole_files.as_json(records), nl=False)
-        return
+    else:
+        show(records)
+    if plot is not None:
+        click.echo(f"plot: {plot}", err=as_json)
+
+
+def show(records: Sequence[DriftRecord]) -> None:
+    """Print each recipe's trend and its warnings."""
     if not records:
         click.echo("no part was compared yet: a recipe needs parts, and a model whose calibration kept its reference")
     console = table_console()

@@ -89,6 +89,15 @@ def test_the_trend_is_drawn_into_a_picture(config: Path, tmp_path: Path) -> None
     assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_where_the_picture_is_is_said_and_not_among_the_json(config: Path, tmp_path: Path) -> None:
+    write_record(config.parent / "state", drifting())
+    picture = str(tmp_path / "trend.png")
+    assert show(config, "--plot", picture).endswith(f"\nplot: {picture}\n")
+    told = CliRunner().invoke(command, ["--config", str(config), "--plot", picture, "--json"])
+    assert msgspec.json.decode(told.stdout, type=list[DriftRecord]) == [drifting()]
+    assert told.stderr == f"plot: {picture}\n"
+
+
 def test_a_picture_is_of_one_recipe_and_of_one_that_has_a_block(config: Path, tmp_path: Path) -> None:
     write_record(config.parent / "state", drifting())
     write_record(config.parent / "state", msgspec.structs.replace(NO_BLOCK, recipe="lid"))
