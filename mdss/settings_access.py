@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from mdss.errors import BadInput
+from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_file import SettingsFile
 from mdss.settings_types import TCP, Location, Section
 
@@ -47,9 +48,10 @@ def check_access(own: SecuritySettings, http: HttpSettings, endpoints: Mapping[s
         if endpoint.startswith(TCP) and not has_keys and not (own.plain_loopback and is_loopback):
             needed = "expected security.server_key_file and security.client_keys for tcp (`mdss keygen` makes the keys)"
             alone = ", or security.plain_loopback: true" if is_loopback else ""
-            raise file.refusal(place, f"found {endpoint} without keys, {needed}{alone}")
+            raise file.refusal(place, f"found {endpoint[:LONGEST_SHOWN]} without keys, {needed}{alone}")
     if http.token_file is None and LOOPBACK_HOST.fullmatch(http.host) is None:
-        raise file.refusal("http.host", f"found {http.host} without http.token_file, expected a file with a token, or 127.0.0.1")
+        found = f"found {http.host[:LONGEST_SHOWN]} without http.token_file"
+        raise file.refusal("http.host", f"{found}, expected a file with a token, or 127.0.0.1")
 
 
 def check_files(own: SecuritySettings, http: HttpSettings, file: SettingsFile) -> None:

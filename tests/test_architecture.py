@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.retraining": ("mdss.whole_files", "mdss.errors"),
     "mdss.settings_file": ("mdss.misfit", "mdss.errors"),
     "mdss.key_files": ("mdss.errors",),
-    "mdss.settings_access": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.errors"),
+    "mdss.settings_access": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.misfit", "mdss.errors"),
     "mdss.settings": ("mdss.settings_file", "mdss.settings_access", "mdss.settings_types", "mdss.misfit"),
     "mdss.logs": ("mdss.settings", "mdss.errors"),
     "mdss.wire": (

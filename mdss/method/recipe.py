@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mdss.errors import UNREADABLE, BadInput
-from mdss.misfit import describe_misfit
+from mdss.misfit import LONGEST_SHOWN, describe_misfit
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
@@ -283,7 +283,7 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
     if name == "preset":
         raise BadInput("recipe setting 'preset': names where the settings come from; expected --preset to begin with another")
     if not isinstance(branch, dict) or field not in branch:
-        raise BadInput(f"recipe setting {name!r}: unknown, see docs/method.md for the names")
+        raise BadInput(f"recipe setting {name[:LONGEST_SHOWN]!r}: unknown, see docs/method.md for the names")
     if not equals:
         raise BadInput(f"recipe setting {name}: found no value, expected {name}=VALUE")
     try:

@@ -15,6 +15,7 @@ from tests.keys import KeyRing
 
 SIXTEEN = "0123456789abcdef"
 ANYWHERE = "0.0.0.0"  # noqa: S104 - only written into a file
+LONG_HOST = "x" * 5000
 DOORS = [("camera", "endpoint"), ("verdicts", "endpoint"), ("verdicts", "snapshot_endpoint")]
 
 
@@ -42,6 +43,12 @@ def test_no_door_is_on_tcp_without_keys(tmp_path: Path, door: tuple[str, str], a
     said = refusal(tmp_path, **{section: {key: f"tcp://{address}:5555"}})
     assert said.startswith(f"s.yaml:2: {section}.{key}: found tcp://{address}:5555 without keys, expected security.server_key_file and")
     assert "mdss keygen" in said
+
+
+@pytest.mark.parametrize(("section", "key", "value"), [(*DOORS[0], f"tcp://{LONG_HOST}:5555"), ("http", "host", LONG_HOST)])
+def test_of_an_address_without_end_only_the_beginning_is_repeated(tmp_path: Path, section: str, key: str, value: str) -> None:
+    said = refusal(tmp_path, **{section: {key: value}})
+    assert said.startswith(f"s.yaml:2: {section}.{key}: found {value[:80]} without ") and len(said) < 300
 
 
 @pytest.mark.parametrize("door", DOORS)

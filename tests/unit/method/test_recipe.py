@@ -48,6 +48,7 @@ def test_settings_are_changed_by_name() -> None:
         (f"seed={2**63}", "found 9223372036854775808, expected a whole number from 0 to 9223372036854775807"),
         ("point_cloud.size_px=50", "point_cloud.size_px: found 50, expected a whole number from 64 to 1024, a multiple of 4"),
         ("rgb.window_px=4", "found 4, expected a whole number of at least 48, a multiple of 4, or null"),
+        (f"rgb.{'x' * 5000}=1", r"^recipe setting 'rgb\.x{76}': unknown, see docs/method\.md for the names$"),
         ("rgb.teacher", r"recipe setting rgb\.teacher: found no value, expected rgb\.teacher=VALUE$"),
         ('rgb={"steps": 7}', r"recipe setting rgb: found a section, expected its settings one by one: rgb\.NAME=VALUE$"),
         ("rgb={}", "recipe setting rgb: found a section, expected its settings one by one"),
