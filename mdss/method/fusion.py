@@ -103,7 +103,8 @@ def regions(fused: Fused, xyz: Float, grid: Grid, calibration: Calibration) -> t
 def outline_level(heat: Float, level: float) -> float:
     """Return the level above which a map (S, S) is outlined: the calibrated one, or near its peak if no pixel is above that."""
     peak = float(heat.max())
-    return level if peak > level else NEAR_PEAK * peak
+    just_below = float(np.nextafter(heat.max(), np.float32(-np.inf)))  # half of a peak below 0 would lie above it
+    return level if peak > level else min(NEAR_PEAK * peak, just_below)
 
 
 def _pixels(labels: NDArray[np.int32], number: int, statistics: NDArray[np.int32], in_frame: Bool) -> Pixels:

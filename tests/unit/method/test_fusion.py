@@ -182,6 +182,15 @@ def test_a_part_without_a_pixel_above_the_level_still_has_a_place_to_look_at() -
         assert region.bbox_px == (30, 20, 6, 6)
 
 
+@pytest.mark.parametrize("below", [0.0, 1.0])
+def test_a_part_with_no_pixel_above_the_mean_of_good_parts_has_one_too(below: float) -> None:
+    rgb, sdf = hot("rgb", 1.0)
+    fused = fuse(rgb - np.float32(0.5 + below), sdf, calibration())
+    assert fused.map.max() == -2 * below
+    (region,) = regions(fused, cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
+    assert region.bbox_px == (30, 20, 6, 6)
+
+
 def test_that_place_is_what_has_more_than_half_of_the_highest_value() -> None:
     rgb, sdf = hot("rgb", 2.0)
     rgb[20:26, 29], rgb[20:26, 36] = 2.45, 2.55  # aligned: 0.9 and 1.1
