@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument
 from mdss.collection import FOLDER, RGB, XYZ, CollectedPart, CollectedScan, Collection, Label, PartFilter, Review
-from mdss.errors import BadInput, MdssError
+from mdss.errors import BadInput, BadPart, MdssError
 from mdss.good_parts import standing_among
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
@@ -111,20 +111,27 @@ def export(config: Path, recipe: str, out: Path, **choices: Any) -> None:
     kept = opened(config).parts(PartFilter(recipe=recipe, with_lost=True))
     found = [each for each in kept if choices["with_simulated"] or not each.part.is_simulated]
     standing = standing_among(kept)
-    good = [each for each in found if standing(each) == GOOD and (each.label or not choices["reviewed"])]
+    called_good = [each for each in found if standing(each) == GOOD and (each.label or not choices["reviewed"])]
+    good = [each for each in called_good if each.part.code != BadPart.code]  # a training would refuse them
     defects = [each for each in found if standing(each) == DEFECT]
-    contested = sum(standing(each) == "contested" for each in found)
-    left_out = f", {len(kept) - len(found)} simulated ones left out" if len(kept) > len(found) else ""
-    left_out += f", {contested} in doubt left out" if contested else ""
+    left_out = {
+        "simulated ones": len(kept) - len(found),
+        "in doubt": sum(standing(each) == "contested" for each in found),
+        f"without a part ({BadPart.code})": len(called_good) - len(good),
+    }
     if not good:
-        raise MdssError(f"found no good scan of {recipe} among {len(found)}{left_out}; expected some that are OK, or labelled good")
+        raise MdssError(f"found no good scan of {recipe} among {len(found)}{said(left_out)}; expected some that are OK, or labelled good")
     learned, apart = split_for_export(good, choices["validation"])
     with whole_folder(out) as partial, named_as(out, partial):
         sides_of = {"train/good": learned, "validation/good": apart, "test/defect": defects}
         copied = [copy(parts, partial / folder) for folder, parts in sides_of.items()]
-    if gone := len(good) + len(defects) - sum(copied):
-        left_out += f", {gone} that the station removed meanwhile left out"
-    click.echo("{}: {} good parts to train on, {} to validate, {} defects{}; unit mm".format(out, *copied, left_out))
+    left_out["that the station removed meanwhile"] = len(good) + len(defects) - sum(copied)
+    click.echo("{}: {} good parts to train on, {} to validate, {} defects{}; unit mm".format(out, *copied, said(left_out)))
+
+
+def said(left_out: Mapping[str, int]) -> str:
+    """Return how many scans were left out, by which they are, for the end of a sentence; "" if none was."""
+    return "".join(f", {count} {which} left out" for which, count in left_out.items() if count)
 
 
 def split_for_export(good: Sequence[CollectedScan], share: float) -> tuple[list[CollectedScan], list[CollectedScan]]:

@@ -160,6 +160,14 @@ def test_what_one_branch_alone_accepted_or_what_is_a_defect_by_another_scan_is_n
     assert {scan.name for scan in Dataset.open(tmp_path / "data", "mm", needs=()).train} == {"ok-1", "dust-2", "again-8"}
 
 
+def test_a_scan_in_which_the_station_found_no_part_is_no_good_part_to_export_whatever_it_is_called(shelf: Shelf, tmp_path: Path) -> None:
+    for name, label in (("empty-6", "good"), ("empty-7", "defect")):
+        shelf.keep(name, label, evaluation="Undefined", code="BAD_CLOUD", score=None)
+    said = shelf.run("export", "--recipe", "cap", "--out", tmp_path / "data", "--validation", 0).stdout
+    assert "2 good parts to train on, 0 to validate, 2 defects, 1 without a part (BAD_CLOUD) left out; unit mm" in said
+    assert {scan.name for scan in Dataset.open(tmp_path / "data", "mm", needs=()).train} == {"ok-1", "dust-2"}
+
+
 def test_what_the_station_removes_during_an_export_is_left_out_and_that_is_said(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
