@@ -63,12 +63,13 @@ def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[M
     """
     folder = model_store.recipe_folder(order.store, order.name)
     imported = frozenset(event.after for event in audit.events(folder) if event.what == "import")
-    models, same_training = ([champion], lineage(champion, imported)) if champion else ([], [])
-    for version in dict.fromkeys((model_store.linked_version(folder, model_store.CANDIDATE), newest_trained(folder, imported))):
-        if version and version not in same_training:
-            with suppress(ModelRefused):
-                models.append(model_store.open_version(folder / version))
-    return models
+    models = {each.version: each for each in (champion, newest_trained(folder, imported)) if each}
+    candidate = model_store.linked_version(folder, model_store.CANDIDATE)
+    if candidate and candidate not in models:
+        with suppress(ModelRefused):
+            models[candidate] = model_store.open_version(folder / candidate)
+    same_training = lineage(champion, imported)[1:] if champion else []
+    return [model for version, model in models.items() if version not in same_training]
 
 
 def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
@@ -81,12 +82,12 @@ def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
     return versions
 
 
-def newest_trained(folder: Path, imported: frozenset[str]) -> str | None:
+def newest_trained(folder: Path, imported: frozenset[str]) -> ModelFolder | None:
     """Return the newest version that was trained here: one that was imported, or calibrated from another, tells of no training."""
     for path in reversed(model_store.versions(folder)) if folder.is_dir() else ():
         with suppress(ModelRefused):
-            if path.name not in imported and not model_store.open_version(path).card.derived_from:
-                return path.name
+            if path.name not in imported and not (model := model_store.open_version(path)).card.derived_from:
+                return model
     return None
 
 
