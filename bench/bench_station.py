@@ -18,10 +18,9 @@ import psutil
 from bench.bench_camera import AnsweredPart
 from bench.bench_line import Product, small_line
 from bench.bench_log import read_lines
-from bench.chaos_plan import PROCESSES
-from bench.chaos_records import open_journal, verdicts_of
 from bench.figures import Wait
 from bench.load_process import LoadProcess
+from bench.station_journal import open_journal, verdicts_of
 from bench.station_process import StationProcess
 from bench.station_watch import Watch
 from daemon.private_redis import PrivateRedis
@@ -144,7 +143,7 @@ class BenchStation:
 
     def memory(self) -> dict[str, int]:
         """Return the bytes of each process by name (PSS, so that shared memory counts once)."""
-        names = {self.daemon.pid: "supervisor"} | {self.watch.pid(name): name for name in PROCESSES}
+        names = {self.daemon.pid: "supervisor"} | self.watch.names
         found = dict[str, int]()
         for process in self.daemon.processes():
             try:

@@ -9,13 +9,12 @@ from typing import Any
 
 from bench.bench_log import read_lines
 from bench.chaos_audit import AlertEntry, CameraEvent, Entry, Records, SubscriberEvent
+from bench.station_journal import open_journal, verdicts_of
 from daemon.alert_store import ALERT, STREAM
 from daemon.redis_link import open_link
-from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
-from mdss.wire.verdict import Verdict
 
-PAGE = 1000
+KEYS_AT_ONCE = 1000  # of Redis
 
 
 def read_records(settings: Settings, cameras: Sequence[Path], subscriber: Path) -> Records:
@@ -46,14 +45,6 @@ def read_journal(settings: Settings) -> Iterator[Entry]:
             yield Entry(source_id=identity.source_id, frame_id=identity.frame_id, result_id=accepted.result_id, sequence=None)
 
 
-def verdicts_of(journal: Journal) -> Iterator[Verdict]:
-    """Yield all verdicts of a journal in order."""
-    last = 0
-    while verdicts := journal.since(last, PAGE):
-        yield from verdicts
-        last = verdicts[-1].sequence
-
-
 def read_alerts(settings: Settings) -> Iterator[AlertEntry]:
     """Yield every entry of the station's stream and every hash of an alert."""
     link = open_link(settings.alerts)
@@ -62,7 +53,7 @@ def read_alerts(settings: Settings) -> Iterator[AlertEntry]:
             entries: Any = client.xrange(f"{STREAM}{settings.station.name}")
             for entry, fields in entries:
                 yield alert_entry("stream", entry, fields[b"result_id"], fields[b"evaluation"])
-            for key in set(client.scan_iter(f"{ALERT}*", count=PAGE)):
+            for key in set(client.scan_iter(f"{ALERT}*", count=KEYS_AT_ONCE)):
                 row: Any = client.hmget(key, ["entry", "evaluation"])
                 yield alert_entry("hash", row[0], key.removeprefix(ALERT.encode()), row[1])
     finally:
@@ -72,11 +63,6 @@ def read_alerts(settings: Settings) -> Iterator[AlertEntry]:
 def alert_entry(where: Any, entry: bytes | None, result_id: bytes, evaluation: bytes | None) -> AlertEntry:
     """Return one record of Redis; a missing field is empty, and so agrees with nothing."""
     return AlertEntry(where=where, entry=(entry or b"").decode(), result_id=result_id.decode(), evaluation=(evaluation or b"").decode())
-
-
-def open_journal(settings: Settings) -> Journal:
-    """Return the station's journal."""
-    return Journal(Path(settings.station.state_directory) / JOURNAL)
 
 
 def is_settled(settings: Settings, subscriber: Path) -> bool:

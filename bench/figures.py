@@ -38,6 +38,12 @@ def unanswered(waits: Iterable[Wait]) -> int:
     return sum(not done_ns for _, done_ns in waits)
 
 
+def no_done_sentences(waits: Iterable[Wait]) -> list[str]:
+    """Return a sentence if parts got no DONE."""
+    missing = unanswered(waits)
+    return [f"{missing} frames got no DONE"] if missing else []
+
+
 def wait_durations(waits: Sequence[Wait]) -> Durations:
     """Return how long parts waited from the offer to DONE."""
     return durations_of([(done_ns - offered_ns) / 1e9 for offered_ns, done_ns in waits if done_ns], 3)

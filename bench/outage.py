@@ -26,10 +26,11 @@ from bench.bench_station import (
     wait_until,
     wait_while_restarting,
 )
-from bench.chaos_records import open_journal, read_alerts
+from bench.chaos_records import read_alerts
 from bench.command_line import main_of
-from bench.figures import unanswered
+from bench.figures import no_done_sentences
 from bench.outage_report import STATES, UP, OutageRun, Report, State, TimeWindow, alert_faults, as_text, report_of, rounds_of
+from bench.station_journal import open_journal
 
 EXAMPLE = "Example: python -m bench.outage --rounds 15 --window-s 10 --json outage.json"
 CAUGHT_UP_WITHIN_S = 60.0  # the pause between two tries of the station grows to 30 s
@@ -80,8 +81,7 @@ def outage(order: Order, folder: Path, product: Product) -> Report:
         failures += station.incidents()
         if unjudged := station.unjudged_count():
             failures.append(f"{unjudged} parts have no verdict")
-    if missing := unanswered(waits):
-        failures.append(f"{missing} frames got no DONE")
+    failures += no_done_sentences(waits)
     return report_of(rounds_of(windows, waits), OutageRun(order.window_s, evaluations, caught_up_s, failures))
 
 

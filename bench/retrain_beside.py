@@ -28,7 +28,7 @@ from bench.bench_station import (
     wait_while_restarting,
 )
 from bench.command_line import main_of
-from bench.figures import unanswered
+from bench.figures import no_done_sentences
 from bench.outage_report import TimeWindow, rounds_of
 from bench.retrain_beside_report import BESIDE, WINDOWS, Report, as_text, report_of
 from daemon.tied_process import start_tied
@@ -150,8 +150,7 @@ def beside(order: Order, folder: Path, product: Product) -> Report:
         windows = [window(station, training, place, order.window_s) for place in combinations(range(order.rounds), WINDOWS)]
         training.allow(run=True)
         waits, failures = station.waits(), station.incidents()
-        if missing := unanswered(waits):
-            failures.append(f"{missing} frames got no DONE")
+        failures += no_done_sentences(waits)
         return report_of(rounds_of(windows, waits, WINDOWS), order.window_s, training.share, failures)
 
 

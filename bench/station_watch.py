@@ -104,6 +104,11 @@ class Watch:
         """Whether the station answers and is no longer starting."""
         return self.report is not None and self.report.state != "starting"
 
+    @property
+    def names(self) -> dict[int | None, str]:
+        """The processes' names by their last known ids."""
+        return {pid: name for name, pid in self._pids.items()}
+
     def pid(self, name: str) -> int | None:
         """Return the last known id of a process, which may be gone by now."""
         return self._pids.get(name)

@@ -18,7 +18,7 @@ from tests.source import FILES, MODULES, PACKAGES, tree_of
 CHAOS_PARTS = ("camera", "faults", "records", "subscriber")
 STAGED = (
     *("overload", "outage", "recovery", "retrain_beside", "swaps", "swaps_report"),
-    *("bench_station", "bench_line", "bench_camera", "station_process", "station_watch", "load_process"),
+    *("bench_station", "bench_line", "bench_camera", "station_process", "station_watch", "station_journal", "load_process"),
 )
 CHAOS = ("bench.chaos", *(f"bench.chaos_{part}" for part in CHAOS_PARTS), *(f"bench.{name}" for name in STAGED))
 CHAOS_MAY = (
