@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -81,16 +83,20 @@ def test_what_is_measured_says_from_how_many_scans_and_what_each_contestant_took
     found = json.loads((tmp_path / "peers.json").read_text())
     assert (found["training_scans"], found["test_scans"], found["bank_share"]) == (8, 5, 0.5)
     folder, rows = champion.folder, {row["method"]: row for row in found["rows"]}
-    rgb, sdf, fused, bank = rows.values()
+    rgb, sdf, _, bank = rows.values()
     for row, branch in ((rgb, "rgb"), (sdf, "sdf")):
         assert row["kept_mb"] == pytest.approx((folder.path / f"{branch}.safetensors").stat().st_size / 1e6)
         assert row["fit_s"] == folder.card.training[branch]["seconds"]
-    assert fused["fit_s"] == pytest.approx(rgb["fit_s"] + sdf["fit_s"])
     assert bank["fit_s"] < spent_s
     dataset = Dataset.open(trained.data, "m")
     cells = sum(np.count_nonzero(part.mask[::4, ::4]) for part in prepare_all(dataset, dataset.train, folder.recipe))
     of_teacher = Describer.load(folder.path, folder.recipe, "cpu").size_mb
     assert bank["kept_mb"] == pytest.approx(of_teacher + round(0.5 * cells) * CHANNELS * 4 / 1e6)
+
+
+def test_both_branches_together_took_the_time_of_each_to_train(champion: Champion) -> None:
+    card = msgspec.structs.replace(champion.folder.card, training={"rgb": {"seconds": 12.0}, "sdf": {"seconds": 5.0}})
+    assert costs_of(dataclasses.replace(champion.folder, card=card))["fused"].fit_s == 17
 
 
 def test_the_time_of_a_part_is_that_of_the_stages_it_went_through_and_not_of_all_parts(
