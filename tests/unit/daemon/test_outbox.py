@@ -153,12 +153,3 @@ def test_fusion_is_reminded_only_while_nothing_else_waits_for_it() -> None:
     fusion.room = True
     outbox.flush(fusion, FakeLink())
     assert len(fusion.sent) == 1
-
-
-def test_a_stage_for_which_nothing_waits_is_not_named_however_long_it_has_taken_nothing() -> None:
-    clock = FakeClock()
-    outbox = Outbox(clock)
-    outbox.put(accepted("r1", 10), frame("r1"))
-    outbox.flush(FakeLink(), FakeLink())
-    clock.advance(60)
-    assert outbox.trouble == ""
