@@ -14,6 +14,7 @@ from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
 from trainer.parts_found import (
+    MOST_COMPARED,
     MOST_TIMES,
     advice,
     constant_coordinate,
@@ -169,6 +170,12 @@ def test_validation_parts_of_which_none_is_like_those_to_train_on_are_said_with_
     assert said.endswith("xyz/000.tiff: the part has a brightness of 32 of 255, expected at least 51.2: is the lamp on?")
     assert other_training_sentences(training, [replace(ON_TABLE, invalid_point_ratio=0.9)], PATHS[:1]) == [], "which is said of each scan"
     assert other_training_sentences([larger, *training], [ON_TABLE], PATHS[:1]) == [], "it is like the others"
+
+
+def test_of_very_many_parts_to_train_on_those_from_first_to_last_are_compared_with() -> None:
+    larger = replace(ON_TABLE, xyz=ON_TABLE.xyz * 2)
+    training = [larger] * MOST_COMPARED + [ON_TABLE] * (2 * MOST_COMPARED)
+    assert other_training_sentences(training, [ON_TABLE], PATHS[:1]) == []
 
 
 def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() -> None:
