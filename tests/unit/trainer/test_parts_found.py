@@ -184,3 +184,9 @@ def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() 
     assert advice(loaded, DEFAULT).startswith("; set point_cloud.table=none for parts")
     cloud[..., 2] = 0
     assert advice(loaded, DEFAULT) == "; z is the same in all points, expected it to be measured"
+
+
+def test_of_a_scan_without_any_point_nothing_is_advised() -> None:
+    cloud = np.full((200, 200, 3), np.nan, np.float32)
+    loaded = LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("xyz")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
+    assert advice(loaded, DEFAULT) == ""
