@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ FINE_LAYER, COARSE_LAYER = "021_CONV", "047_CONV"  # the last expanded layers at
 FINE_STRIDE_PX, COARSE_STRIDE_PX = 8, 16
 FIRST_CHANNELS, EXPANSION = 32, 6
 STAGES = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2))  # channels, blocks, stride of the first
+# What a damaged file raises; Python's own parser reads the header of each array, which may also ask for any amount of memory
+ARCHIVE_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+HEADER_DAMAGE = (ValueError, TypeError, AttributeError, SyntaxError, tokenize.TokenError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class MobileNetV2Features(nn.Module):
                 for node, shape in weight_shapes().items():
                     weights[f"{node}_w"] = _array(path, archive, f"{node}_w", shape)
                     weights[f"{node}_b"] = _array(path, archive, f"{node}_b", shape[:1])
-        except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        except (*ARCHIVE_DAMAGE, *HEADER_DAMAGE) as error:
             raise BadInput(f"{path}: cannot be read as a backbone ({error}); expected an .npz file of arrays") from error
         return cls(weights)
 

@@ -63,7 +63,7 @@ def read_photograph(path: Path) -> Image:
     shortest = min(image.shape[:2])
     if shortest < CROP_PX:
         raise BadInput(f"{path}: found {image.shape[0]} x {image.shape[1]} px, expected at least {CROP_PX} on each side")
-    scale = min(1.0, STORED_SIDE_PX / shortest)
+    scale = STORED_SIDE_PX / shortest
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(image, np.uint8)

@@ -134,6 +134,25 @@ def test_heartbeats_go_on_while_redis_keeps_an_answer_back(tmp_path: Path, serve
         alerts.close()
 
 
+def test_an_alert_of_a_later_release_is_counted_and_keeps_back_none(alerts: Running, server: PrivateRedis) -> None:
+    assert alerts.hear(lambda heard: heard.state == "running").counters["mdss_unreadable_alerts_total"] == 0
+    server.stop()
+    alerts.journal.judge(verdict("later"))
+    alerts.journal._file.rows('UPDATE part SET verdict = replace(verdict, \'"attempt":1\', \'"attempt":"A_WORD_OF_LATER"\')')
+    alerts.journal.judge(verdict("next"))
+    server.start()
+    alerts.hear(lambda heard: heard.counters["mdss_unreadable_alerts_total"] == heard.counters["mdss_alerts_delivered_total"] == 1)
+
+
+def test_reviews_that_cannot_be_read_are_said_while_alerts_arrive(alerts: Running, server: PrivateRedis) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.set("mdss:reviews:line-1", "of another program")
+        heartbeat = alerts.hear(lambda heard: heard.state == "degraded")
+        assert heartbeat.reason.startswith("reviews cannot be carried to the scans: ")
+        alerts.journal.judge(verdict("a"))
+        alerts.hear(lambda heard: heard.state == "degraded" and heard.counters["mdss_alerts_delivered_total"] == 1)
+
+
 def test_when_asked_to_stop_it_delivers_what_is_judged_and_ends(alerts: Running, server: PrivateRedis) -> None:
     alerts.hear(lambda heard: heard.state == "running")
     alerts.journal.judge(verdict("last"))

@@ -12,7 +12,7 @@ import zmq
 
 from mdss.client import FrameSender
 from mdss.wire import camera as wire
-from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack
+from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack, Pong
 from mdss.wire.headers import NackCode
 from tests.ingest_process import until
 
@@ -76,6 +76,16 @@ def test_for_credit_that_is_taken_back_nothing_leaves(door: Door) -> None:
     door.sent("a")
     assert door.frames(0) == []
     door.say(CREDIT)
+    assert door.frames(1) == ["a"]
+
+
+def test_who_hears_of_another_boot_sends_again_what_has_no_done_though_the_station_knows_the_camera(door: Door) -> None:
+    door.say(CREDIT)
+    door.sent("a")
+    assert door.frames(1) == ["a"]
+    door.say(Pong(is_known=True, boot_id="boot"), CREDIT)
+    assert door.frames(0) == []
+    door.say(Pong(is_known=True, boot_id="another boot"), CREDIT)
     assert door.frames(1) == ["a"]
 
 

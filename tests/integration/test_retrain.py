@@ -51,6 +51,7 @@ def test_it_learns_from_good_parts_alone_makes_a_candidate_and_has_nothing_to_le
     assert (record_of(own).outcome, record_of(own).parts_used, record_of(own).parts_refused) == ("candidate", result.parts_used, 1)
     assert not work_of(own).exists()
     assert [(each.what, each.after) for each in events(folder)] == [("train", "0001"), ("candidate", "0002")]
+    assert "8 curated and " in events(folder)[-1].why and "1 refused (1 duplicate)" in events(folder)[-1].why
     again = retrain(order_of(own))
     assert (again.outcome, again.exit_code) == ("nothing_new", 3)
     assert "1 that were not accepted wait for a person to review them" in again.sentence
@@ -63,6 +64,7 @@ def test_a_champion_by_retraining_knows_the_curated_scans_and_the_next_one_learn
     assert retrain(order_of(own, promote=True)).outcome == "candidate"
     first = open_champion(own.store, NAME)
     assert (first.version, linked_version(own.store / NAME, "previous")) == ("0002", "0001")
+    assert "8 curated and " in events(own.store / NAME)[-1].why and f"{NEW} are new, 0 refused" in events(own.store / NAME)[-1].why
     assert (first.card.data["folder"], first.card.data["unit"]) == (str(own.data), "m")
     assert first.card.data["training_scans"] + first.card.data["validation_scans"] == 8 + 6 + len(first.card.data["collected_parts"])
     for number in range(10, 10 + NEW):

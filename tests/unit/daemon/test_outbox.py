@@ -111,3 +111,45 @@ def test_a_waiting_frame_for_one_branch_does_not_stand_for_both() -> None:
         outbox.put(accepted("r1", 10, attempt), msgspec.structs.replace(frame("r1"), wanted=wanted))
     outbox.flush(FakeLink(), prepare)
     assert [each.wanted for each in prepare.sent if isinstance(each, Frame)] == [("rgb",), ("rgb", "sdf")]
+
+
+def test_the_frame_with_the_earliest_deadline_leaves_first_and_of_those_with_one_deadline_the_one_that_came_first() -> None:
+    outbox, prepare = Outbox(FakeClock()), FakeLink()
+    for name, deadline_ns in (("late", 30), ("soon", 10), ("between", 20), ("as soon", 10), ("latest", 40)):
+        outbox.put(accepted(name, 10), msgspec.structs.replace(frame(name), deadline_ns=deadline_ns))
+    outbox.flush(FakeLink(), prepare)
+    assert [each.result_id for each in prepare.sent if isinstance(each, Frame)] == ["soon", "as soon", "between", "late", "latest"]
+
+
+def test_a_frame_that_waits_for_all_that_is_wanted_waits_once_and_every_acceptance_is_told() -> None:
+    outbox, fusion, prepare = Outbox(FakeClock()), FakeLink(), FakeLink(room=False)
+    outbox.put(accepted("r1", 10), frame("r1"))
+    outbox.put(accepted("r1", 10, 2), msgspec.structs.replace(frame("r1"), wanted=("sdf",)))
+    outbox.put(accepted("r2", 10), frame("r2"))
+    outbox.flush(fusion, prepare)
+    assert (len(outbox), len(fusion.sent)) == (2, 3)
+    outbox.drop("r1")
+    prepare.room = True
+    outbox.flush(fusion, prepare)
+    assert [each.result_id for each in prepare.sent if isinstance(each, Frame)] == ["r2"]
+
+
+def test_prepare_is_offered_no_frame_before_fusion_has_taken_all_that_waits_for_it() -> None:
+    outbox, fusion, prepare = Outbox(FakeClock()), OneAtATime(), FakeLink()
+    for name in ("r1", "r2"):
+        outbox.put(accepted(name, 10), frame(name))
+    outbox.flush(fusion, prepare)
+    assert (len(fusion.sent), len(prepare.sent)) == (1, 0)
+    fusion.room = True
+    outbox.flush(fusion, prepare)
+    assert (len(fusion.sent), len(prepare.sent)) == (2, 2)
+
+
+def test_fusion_is_reminded_only_while_nothing_else_waits_for_it() -> None:
+    outbox, fusion = Outbox(FakeClock()), FakeLink(room=False)
+    for _ in range(3):
+        outbox.remind([accepted("overdue", 10)])
+        outbox.flush(fusion, FakeLink())
+    fusion.room = True
+    outbox.flush(fusion, FakeLink())
+    assert len(fusion.sent) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ def test_the_layout_is_that_of_a_mobilenet_v2() -> None:
     assert shapes[COARSE_LAYER] == (576, 96, 1, 1)
 
 
+def test_the_weights_are_those_of_the_file(tmp_path: Path) -> None:
+    network = MobileNetV2Features.load(write_backbone(tmp_path / "backbone.npz"))
+    for name, array in backbone_arrays().items():
+        assert (network.get_buffer(f"node_{name}").numpy() == array.astype(np.float32)).all()
+
+
 def test_both_layers_have_the_size_of_their_stride(tmp_path: Path) -> None:
     network = MobileNetV2Features.load(write_backbone(tmp_path / "backbone.npz"))
     image = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(0))
@@ -77,6 +84,34 @@ def test_a_bright_dot_is_sampled_at_the_position_that_looks_at_it(layer: int, st
         places = torch.arange(len(answer))
         seen = [float((answer.sum(other) * places).sum() / answer.sum()) for other in (1, 0)]
         assert seen == pytest.approx([row, column], abs=0.15)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_each_position_is_given_the_middle_of_its_pixel_in_the_doubled_crop(stride: int) -> None:
+    cells = 192 // stride
+    centres = (stride * torch.arange(cells) + stride - 1.0).expand(1, 1, cells, cells)  # across; each cell says on which pixel it lies
+    answer = sample_layer(centres, stride, 96)[0, 0]
+    positions = STRIDE_PX * torch.arange(len(answer)) + CENTRE_PX
+    inside = slice(4, -4)
+    assert answer[0, inside].numpy() == pytest.approx(((positions + 0.5) * 2 - 0.5)[inside].numpy(), abs=1e-3)
+
+
+def test_grey_is_nothing_to_the_first_layer_and_each_of_the_additions_counts() -> None:
+    fine, coarse = linear_backbone()(torch.full((1, 3, 64, 64), 0.5))
+    assert fine[0, :, 0, 0].numpy() == pytest.approx(0.01 * 2**3, rel=1e-4)  # the first layer's bias, after the additions up to stride 8
+    assert coarse[0, :, 0, 0].numpy() == pytest.approx(0.01 * 2**8, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("node", "following", "most"),
+    [("000_CONV", "001_DW", 6), ("001_DW", "002_CONV", 6), ("003_CONV", "004_DW", 6), ("002_CONV", "003_CONV", 100.01)],
+)
+def test_what_a_layer_says_ends_at_six_except_after_a_projection(node: str, following: str, most: float) -> None:
+    network = linear_backbone()
+    network.get_buffer(f"node_{node}_b").add_(100)
+    network.get_buffer(f"node_{following}_w").mul_(1e-3)
+    fine, _ = network(torch.full((1, 3, 64, 64), 0.5))
+    assert fine[0, :, 0, 0].numpy() == pytest.approx(most * 1e-3 * 2**3, rel=1e-4)
 
 
 def changed(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[Arrays], None]:
@@ -117,13 +152,32 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
         assert refusal(path).startswith(f"{path}: cannot be read as a backbone (")
 
 
-def test_a_file_with_damage_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_in_the_middle", [True, False])
+def test_a_file_with_damage_is_refused(tmp_path: Path, is_in_the_middle: bool) -> None:
     path = tmp_path / "backbone.npz"
     np.savez_compressed(path, **backbone_arrays())  # type: ignore[arg-type]  # numpy's stub takes them for its flag
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 100] = bytes(100)
+    first = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")  # behind the first array's file name
+    damaged = len(content) // 2 if is_in_the_middle else first
+    content[damaged : damaged + 100] = 100 * (b"\0" if is_in_the_middle else b"\xff")
     path.write_bytes(content)
+    assert refusal(path).startswith(f"{path}: cannot be read as a backbone (")
+
+
+@pytest.mark.parametrize(
+    ("was", "found"),
+    [(b"), }", b"),  "), (b"'<f2'", b"'<02'"), (b"(32, 3, 3, 3), }        ", b"(999999999999999999,), }")],
+)
+def test_an_array_whose_own_header_is_damaged_is_refused(tmp_path: Path, was: bytes, found: bytes) -> None:
+    path = write_backbone(tmp_path / "backbone.npz")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    first = "000_CONV_w.npy"
+    assert was in members[first]
+    members[first] = members[first].replace(was, found)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     assert refusal(path).startswith(f"{path}: cannot be read as a backbone (")
 
 

@@ -203,7 +203,7 @@ def test_a_product_that_is_nearly_black_is_learned_in_its_light_and_not_without(
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
-    codes = ("dark", "duplicate", "dark")
+    codes = ("duplicate", "dark", "dark")
     assert list(refusals_by_code([Refused("r", "p", code, "") for code in codes]).items()) == [("dark", 2), ("duplicate", 1)]  # type: ignore[arg-type]
 
 

@@ -14,8 +14,10 @@ from tests.scenes import DEFAULT, BlockScan, grey, part_of
 from trainer.dataset import GOOD, LoadedScan, Scan
 from trainer.part_measures import Measures
 from trainer.parts_found import (
+    MOST_COMPARED,
     MOST_TIMES,
     advice,
+    constant_coordinate,
     copy_sentences,
     flat_cloud_sentences,
     lighting_sentences,
@@ -66,6 +68,11 @@ def test_parts_of_very_different_sizes_are_said_as_well() -> None:
     assert warning.startswith("xyz/001.tiff is farthest off, with a table and a part of 6.25 %; ")
 
 
+def test_how_far_off_a_part_is_counts_as_a_ratio_so_that_a_small_one_is_found_among_large_ones() -> None:
+    _, warning = scan_sentences([of_share(share) for share in (0.4, 0.1, 0.4, 0.8)], PATHS)
+    assert warning.startswith("xyz/001.tiff is farthest off, ")
+
+
 def test_parts_of_few_pixels_of_the_grid_are_to_be_cropped_to() -> None:
     assert small_part_sentences([of_share(0.024)] * 3) == []
     assert small_part_sentences([of_share(0.01), of_share(0.03), of_share(0.03)]) == [], "most are large enough"
@@ -104,6 +111,13 @@ def test_scans_of_too_little_light_and_of_too_much_are_counted_and_one_is_named(
     assert lighting_sentences([dim], PATHS[:1])[0] in sentences_on([dim], PATHS[:1])
 
 
+def test_a_dark_part_with_a_bright_label_is_lit_well_enough() -> None:
+    labelled = replace(ON_TABLE, rgb=np.full_like(ON_TABLE.rgb, 10))
+    rows, columns = np.nonzero(labelled.mask)
+    labelled.rgb[rows[::50], columns[::50]] = 120
+    assert lighting_sentences([labelled], PATHS[:1]) == []
+
+
 def test_scans_that_are_copies_of_others_are_counted_and_one_is_named_with_the_one_that_it_is_of() -> None:
     parts = [ON_TABLE, part_of(BlockScan(tilt_deg=1).cloud()), part_of(BlockScan(tilt_deg=2).cloud())]
     assert copy_sentences(parts, PATHS[:3]) == []
@@ -130,6 +144,13 @@ def test_scans_without_a_table_whose_points_have_all_the_same_depth_are_counted_
     ]
 
 
+@pytest.mark.parametrize(("spread_mm", "axis"), [(0.0005, "z"), (0.005, "")])
+def test_a_sheet_that_is_flatter_than_any_sensor_measures_was_not_measured(spread_mm: float, axis: str) -> None:
+    sheet = BlockScan(noise_mm=0.0, block_mm=0.0).cloud()
+    sheet[..., 2] = np.random.default_rng(0).uniform(0, spread_mm, sheet.shape[:2])
+    assert constant_coordinate(sheet) == axis
+
+
 def test_parts_of_which_none_is_like_those_of_a_model_are_said_with_what_the_first_differs_in() -> None:
     known, larger = [Measures.of(ON_TABLE)] * 3, replace(ON_TABLE, xyz=ON_TABLE.xyz * 2)
     assert other_product_sentences([larger, ON_TABLE, larger], PATHS, known) == [], "parts of one product vary"
@@ -151,9 +172,21 @@ def test_validation_parts_of_which_none_is_like_those_to_train_on_are_said_with_
     assert other_training_sentences([larger, *training], [ON_TABLE], PATHS[:1]) == [], "it is like the others"
 
 
+def test_of_very_many_parts_to_train_on_those_from_first_to_last_are_compared_with() -> None:
+    larger = replace(ON_TABLE, xyz=ON_TABLE.xyz * 2)
+    training = [larger] * MOST_COMPARED + [ON_TABLE] * (2 * MOST_COMPARED)
+    assert other_training_sentences(training, [ON_TABLE], PATHS[:1]) == []
+
+
 def test_who_trains_on_clouds_without_depth_is_not_told_to_do_without_a_table() -> None:
     cloud = BlockScan().cloud()
     loaded = LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("xyz")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
     assert advice(loaded, DEFAULT).startswith("; set point_cloud.table=none for parts")
     cloud[..., 2] = 0
     assert advice(loaded, DEFAULT) == "; z is the same in all points, expected it to be measured"
+
+
+def test_of_a_scan_without_any_point_nothing_is_advised() -> None:
+    cloud = np.full((200, 200, 3), np.nan, np.float32)
+    loaded = LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("xyz")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
+    assert advice(loaded, DEFAULT) == ""

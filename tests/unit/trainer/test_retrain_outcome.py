@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,35 @@ def test_the_record_says_how_it_ended_and_keeps_the_last_success(
     assert record(tmp_path).outcome == outcome
     assert record(tmp_path).last_success_ns == (2 * HOUR_NS if is_success else 2)
     assert record(tmp_path).ended_ns == 2 * HOUR_NS
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RetrainEnded("held_back", "worse"), "worse"),
+        (MdssError("no disk"), "no disk"),
+        (NotImplementedError(), "NotImplementedError"),
+        (KeyboardInterrupt(), "stopped; the next run goes on with it"),
+    ],
+)
+def test_the_record_says_why_nothing_came_of_it(tmp_path: Path, error: BaseException, reason: str) -> None:
+    with pytest.raises(type(error)), AttemptRecord(tmp_path, "cap"):
+        raise error
+    assert record(tmp_path).reason == reason
+
+
+def test_a_second_ctrl_c_does_not_keep_the_end_of_an_attempt_from_being_written(tmp_path: Path) -> None:
+    clock = Clock()
+
+    def pressed_at_the_end() -> int:
+        if clock.now_ns:
+            signal.raise_signal(signal.SIGINT)
+        return clock()
+
+    attempt = AttemptRecord(tmp_path, "cap", pressed_at_the_end)
+    with pytest.raises(KeyboardInterrupt), attempt:
+        raise KeyboardInterrupt
+    assert (record(tmp_path).outcome, record(tmp_path).ended_ns) == ("interrupted", 2 * HOUR_NS)
 
 
 def test_the_success_of_an_attempt_that_ended_while_this_one_came_to_the_lock_is_kept(tmp_path: Path) -> None:
