@@ -41,16 +41,16 @@ def watch(config: Path, count: int | None, since: int | None, as_json: bool) -> 
 
 
 def _shown_verdicts(stream: VerdictStream, count: int | None) -> Iterator[Verdict]:
-    shown, beat, is_silent, journals = 0, stream.beats, False, 0
+    shown, beat, is_silent = 0, stream.beats, False
     try:
         while count is None or shown < count:
+            journals_before = stream.new_journals
             verdict = stream.receive(SILENT_AFTER_S)
             was_silent, is_silent = is_silent, verdict is None and stream.beats is beat
             beat = stream.beats
             if is_silent and not was_silent:
                 click.echo(f"watch: no heartbeat for {SILENT_AFTER_S:g} s; expected one each second from a station that runs", err=True)
-            if stream.new_journals > journals:
-                journals = stream.new_journals
+            if stream.new_journals > journals_before:
                 click.echo(f"watch: {OTHER_JOURNAL}; all of its verdicts follow", err=True)
             if verdict is not None:
                 shown += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from tests.alert_line import Line
 from tests.alerts import settings
 from tests.retraining import Plant, answered, write_config
 from tests.station import NAME, PATIENCE_S, Trained, small_recipe, write_line, write_teacher
+from tests.verdict_station import Station
 from trainer import retrain_run
 from trainer.train import TrainingOrder, train
 
@@ -57,6 +59,13 @@ def line(server: PrivateRedis, tmp_path: Path) -> Iterator[Line]:
     opened = Line.of(settings(server.url), tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    """The outer end of a station, for subscribers; tests of a whole one have a `station` of their own."""
+    with closing(Station(tmp_path)) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -16,12 +14,6 @@ from tests.verdict_station import Station, until_ctrl_c
 
 pytestmark = pytest.mark.timeout(30)
 BETWEEN_VERDICTS_S = 0.01
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with closing(Station(tmp_path)) as station:
-        yield station
 
 
 def streams_of(station: Station) -> Callable[[int], VerdictStream]:

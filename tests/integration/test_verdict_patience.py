@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from mdss.client import VerdictStream
 from tests.verdict_station import Station
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    made = Station(tmp_path)
-    yield made
-    made.close()
 
 
 def test_however_many_questions_had_no_answer_the_next_one_comes_after_the_longest_patience(

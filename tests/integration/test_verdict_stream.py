@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from threading import Timer
 
 import msgspec
@@ -16,13 +14,6 @@ from mdss.wire import snapshot
 from tests.verdict_station import Station
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    made = Station(tmp_path)
-    yield made
-    made.close()
 
 
 def take(stream: VerdictStream, count: int) -> list[int]:
