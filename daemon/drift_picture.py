@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mdss import whole_files
 from mdss.drift_record import NAMES, QUANTITIES, DriftRecord, Quantity
 from mdss.errors import BadInput
 
@@ -24,7 +26,9 @@ def save_trend(record: DriftRecord, path: Path) -> None:
         _draw(axes, record, name)
     rows[-1].set_xlabel(f"part, up to the last that ended a block; each point is the middle of {record.block_parts}")
     figure.suptitle(f"{record.recipe}, model {record.model_version}: live parts beside the {record.reference_parts} of calibration")
-    figure.savefig(path)
+    drawn = BytesIO()
+    figure.savefig(drawn, format=path.suffix.lower().removeprefix("."))
+    whole_files.write_whole(path, drawn.getvalue())
 
 
 def _draw(axes: Axes, record: DriftRecord, name: Quantity) -> None:

@@ -96,6 +96,8 @@ def _run(words: list[str]) -> int:
         return _say("interrupted", INTERRUPTED)
     except MdssError as error:
         return _say(str(error), MISUSED if isinstance(error, BadInput) else FAILED)
+    except MemoryError as error:
+        return _say(f"not enough memory: {str(error) or 'no more could be had'}", FAILED)
     except OSError as error:  # a folder that cannot be written, a full disk: verbs need not handle these themselves
         return _say(_refusal(error), FAILED)
 

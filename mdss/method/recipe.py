@@ -11,7 +11,10 @@ from mdss.misfit import LONGEST_SHOWN, describe_misfit
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 BelowOne = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]  # this limit and the next three refuse a slip before memory runs out
+Size = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Density = Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)]
+Blur = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the range that both numpy and torch take
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
@@ -32,12 +35,12 @@ class PointCloudSettings(Settings, frozen=True):
     size_px: Annotated[int, msgspec.Meta(ge=64, le=1024, multiple_of=4)] = 256
     enlarged_by: Literal["repeating", "interpolating"] = "repeating"  # as in models made before this setting existed
     table: Literal["auto", "none"] = "auto"
-    border_px: Count = 10
+    border_px: Size = 10
     hypotheses: Count = 300
     plane_inlier_mm: Positive = 4.0
     plane_removal_mm: Positive | None = None
     min_component_px: Count = 24
-    dilation_px: Count = 8
+    dilation_px: Size = 8
     enclosed_gaps: Literal["background", "part"] = "background"  # as in models made before this setting existed
     blacken_background: bool = False
     seed: Seed = 0
@@ -51,12 +54,12 @@ class ColourSettings(Settings, frozen=True):
     student_width: Annotated[float, msgspec.Meta(ge=0.05, le=4.0)] = 0.5
     optimiser: Optimiser = "adam"  # as in models made before this setting existed
     steps: Count = 4000
-    batch: Count = 8
-    window_px: Annotated[int, msgspec.Meta(ge=48, multiple_of=4)] | None = 96
+    batch: Size = 8
+    window_px: Annotated[int, msgspec.Meta(ge=48, le=1024, multiple_of=4)] | None = 96
     shift_every: Count | None = 500
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
-    warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 100
+    warmup_steps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 100
     schedule: Schedule = "cosine"
     averaged: BelowOne = 0.0
     light_variation: Share = 0.0
@@ -78,14 +81,14 @@ class ColourSettings(Settings, frozen=True):
     by_contrast: bool = False
     by_border: bool = False
     scores_in: Scores = "float"
-    blur_px: NotNegative = 4.0
+    blur_px: Blur = 4.0
 
 
 class ShapeSettings(Settings, frozen=True):
     """The signed distance branch."""
 
-    points_per_patch: Annotated[int, msgspec.Meta(ge=16)] = 200
-    density: Positive = 3.0
+    points_per_patch: Annotated[int, msgspec.Meta(ge=16, le=10_000)] = 200
+    density: Density = 3.0
     # The next six defaults are those of models made before these settings existed.
     blind_spot: Annotated[int, msgspec.Meta(ge=0)] = 0
     asked_in: Count | None = None
@@ -93,29 +96,29 @@ class ShapeSettings(Settings, frozen=True):
     by_rim: bool = False
     voids_by_rim: bool = False
     by_border: bool = False
-    training_density: Positive = 3.0
+    training_density: Density = 3.0
     training_scans: Count | None = None
     turned: bool = False
     frame: Literal["camera", "upright"] = "upright"
     scale: Literal["extent", "fixed"] = "extent"
     fixed_scale_mm: Positive = 10.0
     score_unit: Literal["scale", "mm", "usual_mm"] = "usual_mm"
-    encoder: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (64, 128, 128)
+    encoder: Annotated[tuple[Size, ...], msgspec.Meta(min_length=1)] = (64, 128, 128)
     octaves: Annotated[int, msgspec.Meta(ge=0, le=8)] = 4
-    code: Count = 128
-    width: Count = 256
-    depth: Count = 4
+    code: Size = 128
+    width: Size = 256
+    depth: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     loss: Literal["regression", "pull"] = "regression"
     learns_in: Learning = "bfloat16"
-    queries: Count = 64
+    queries: Size = 64
     noise: Positive = 0.15
     damaged_copies: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
     optimiser: Optimiser = "adam"
     steps: Count = 5000
-    batch: Count = 64
+    batch: Size = 64
     learning_rate: Positive = 3e-3
     weight_decay: NotNegative = 0.0
-    warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 50
+    warmup_steps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 50
     schedule: Schedule = "cosine"
     averaged: BelowOne = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
@@ -123,7 +126,7 @@ class ShapeSettings(Settings, frozen=True):
     void_overlap: Literal["mean", "log_odds"] = "mean"  # as in models made before this setting existed
     void_weight: NotNegative = 0.6
     missing: Literal["zero", "ignore"] = "zero"
-    blur_px: NotNegative = 4.0
+    blur_px: Blur = 4.0
     keep_peak: bool = False
     scores_in: Scores = "float"
 
@@ -146,7 +149,7 @@ class FusionSettings(Settings, frozen=True):
     score_agreement: NotNegative = 0.0
     map_floor: NotNegative | None = 1.0
     clip_aligned: bool = False
-    blur_px: NotNegative = 0.0
+    blur_px: Blur = 0.0
     min_region_px: Count = 4
 
     def __post_init__(self) -> None:

@@ -89,6 +89,15 @@ def test_the_trend_is_drawn_into_a_picture(config: Path, tmp_path: Path) -> None
     assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_replaces_the_one_before_as_a_whole(config: Path, tmp_path: Path) -> None:
+    write_record(config.parent / "state", drifting())
+    (tmp_path / "trend.png").write_bytes(b"the one before")
+    (tmp_path / "still open.png").hardlink_to(tmp_path / "trend.png")
+    show(config, "--plot", str(tmp_path / "trend.png"))
+    assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "still open.png").read_bytes() == b"the one before"
+
+
 def test_where_the_picture_is_is_said_and_not_among_the_json(config: Path, tmp_path: Path) -> None:
     write_record(config.parent / "state", drifting())
     picture = str(tmp_path / "trend.png")

@@ -37,6 +37,8 @@ def raising(error: Exception) -> Callable[[], None]:
         (MdssError("the store is gone"), 1, "mdss: the store is gone\n"),
         (OSError(28, "No space left on device", "models/0001"), 1, "mdss: models/0001: No space left on device\n"),
         (OSError(13, "Permission denied", "0001", None, "models/champion"), 1, "mdss: models/champion: Permission denied\n"),
+        (MemoryError("Unable to allocate 8.88 PiB"), 1, "mdss: not enough memory: Unable to allocate 8.88 PiB\n"),
+        (MemoryError(), 1, "mdss: not enough memory: no more could be had\n"),
         (TimeoutError("nobody answers"), 1, "mdss: nobody answers\n"),
         (
             BadInput("a.yaml:3: camera.credit: found 0, expected 1 or more"),
