@@ -45,6 +45,7 @@ ROWS = (
     Row("light-as-recorded", "What does it bring to see every part in the same light?", ("rgb.levelling=0",)),
     Row("light-varied", "What does it bring to learn from crops whose brightness varies by a tenth?", ("rgb.light_variation=0.1",)),
     Row("median-kept", "What does it bring to take half of a map's own median off?", ("rgb.median_share=0",)),
+    Row("level-kept", "What does it bring to divide a map by the root of its own median?", ("rgb.by_level=0",)),
     Row("contrast-ignored", "What does it bring to hold edges and highlights to what good parts reach there?", ("rgb.by_contrast=false",)),
     Row("rgb-scores-float", "What do eight bits lose in colour?", ("rgb.scores_in=float",)),
     Row("student-full", "What does the paper's full student bring, at three times the work?", ("rgb.student_width=1",)),

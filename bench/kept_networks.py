@@ -27,7 +27,7 @@ DIGITS = 16
 # Settings that a branch reads only when it scores. sdf.void_weight is not among them: with 0, nothing is learned of missing points. Nor is
 # rgb.scores_in: the student learns what the teacher says in that precision.
 SCORES_ONLY: dict[Branch, frozenset[str]] = {
-    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border"}),
+    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border", "by_level"}),
     "sdf": frozenset(
         {
             *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim", "by_border"),

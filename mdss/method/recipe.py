@@ -20,7 +20,6 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Optimiser = Literal["adam", "muon"]
 AskedAt = Literal["every_pixel", "checkerboard"]
-Schedule = Literal["cosine", "constant"]
 Learning = Literal["auto", "bfloat16"]
 Scores = Literal["float", "int8"]
 
@@ -60,7 +59,7 @@ class ColourSettings(Settings, frozen=True):
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 100
-    schedule: Schedule = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     averaged: BelowOne = 0.0
     light_variation: Share = 0.0
     turned: bool = False
@@ -75,11 +74,12 @@ class ColourSettings(Settings, frozen=True):
     mask_sampling: Literal["nearest", "area", "any"] = "nearest"
     border: Literal["reflect", "zero"] = "reflect"
     distance: Literal["squared", "absolute"] = "squared"
-    # The next five defaults are those of models made before these settings existed.
+    # The next six defaults are those of models made before these settings existed.
     levelling: NotNegative = 0.0
     median_share: Share = 0.0
     by_contrast: bool = False
     by_border: bool = False
+    by_level: Share = 0.0
     scores_in: Scores = "float"
     blur_px: Blur = 4.0
 
@@ -119,7 +119,7 @@ class ShapeSettings(Settings, frozen=True):
     learning_rate: Positive = 3e-3
     weight_decay: NotNegative = 0.0
     warmup_steps: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 50
-    schedule: Schedule = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     averaged: BelowOne = 0.0
     sign: Literal["both", "positive", "negative"] = "both"
     overlap: Literal["min", "mean", "mean_size", "nearest_centre"] = "mean"
@@ -192,6 +192,7 @@ EDGE = Recipe(
         median_share=0.5,
         by_contrast=True,
         by_border=True,
+        by_level=0.5,
         scores_in="int8",
     ),
     sdf=ShapeSettings(
@@ -223,7 +224,6 @@ PAPER = Recipe(
         batch=4,
         window_px=None,
         shift_every=None,
-        learning_rate=1e-3,
         factor_first=0.999,
         factor_last=0.99,
         border="zero",

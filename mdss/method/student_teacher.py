@@ -166,7 +166,7 @@ class ColourBranch:
 
         rgb (S, S, 3); mask (S, S), the dilated foreground; `grid` says how both were sampled (None: the frame is square). Where the
         recipe asks for it, the image is levelled first, and the map is divided by what good parts reach at the same contrast and as near
-        to the border.
+        to the border, and by a power of its own level.
         """
         seen = self.levelled(rgb, mask)
         heat = self.map_before_division(seen, mask)
@@ -174,7 +174,7 @@ class ColourBranch:
             heat = heat / self._usual.at(contrast(seen, mask))
         if self._border_usual is not None:
             heat = heat / self._border_usual.at(near_border(grid or Grid.filled(len(heat))))
-        return heat
+        return by_level(heat, mask, self._settings.by_level)
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:
         """Return the image as the networks see it: scaled to the brightness of the training parts, where the recipe asks for it."""
@@ -204,6 +204,15 @@ class ColourBranch:
 def above_median(heat: Float, mask: Bool, share: float) -> Float:
     """Return by how much a map exceeds a share of its own median on the part, at least 0."""
     return np.maximum(heat - np.float32(share) * np.median(heat[mask]), 0) if share and mask.any() else heat
+
+
+def by_level(heat: Float, mask: Bool, power: float) -> Float:
+    """Return a map divided by this power of its own median on the part: what errs everywhere must not stand out everywhere.
+
+    A map whose median is 0, as that of a part without a pixel, stays as it is.
+    """
+    level = np.median(heat[mask]) if power and mask.any() else np.float32(0)
+    return heat / level ** np.float32(power) if level else heat
 
 
 def without_rim(cells: Float) -> Float:

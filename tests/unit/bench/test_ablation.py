@@ -37,6 +37,7 @@ OTHERWISE = (
         "rgb.median_share=0",
         "rgb.by_contrast=false",
         "rgb.by_border=false",
+        "rgb.by_level=0",
         "sdf.scores_in=float",
         "sdf.density=1",
         "sdf.asked_in=null",

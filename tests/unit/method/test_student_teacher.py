@@ -26,6 +26,7 @@ from mdss.method.student_teacher import (
     StudentTeacher,
     Window,
     above_median,
+    by_level,
     enlarge,
     padded_image,
     window_pixels,
@@ -235,6 +236,23 @@ def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there
     plain = branch.map_before_division(seen, mask)
     np.testing.assert_allclose(weighed, plain / usual.at(contrast(seen, mask)), rtol=1e-5)
     assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)
+
+
+def test_a_branch_that_weighs_by_level_divides_its_map_by_that_power_of_its_own_median(networks: StudentTeacher) -> None:
+    mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    mask[30:100, 20:90] = True
+    plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
+    for power in (0.5, 1.0):
+        weighed = ColourBranch(networks, ColourSettings(student_width=0.25, by_level=power), "cpu").score_map(image(), mask)
+        np.testing.assert_allclose(weighed, plain / np.median(plain[mask]) ** power, rtol=1e-5)
+        assert weighed.dtype == np.float32
+
+
+def test_a_map_without_a_level_stays_as_it_is() -> None:
+    heat, mask = np.zeros((8, 8), np.float32), np.ones((8, 8), np.bool_)
+    heat[2, 3] = 5
+    np.testing.assert_array_equal(by_level(heat, mask, 0.5), heat)
+    np.testing.assert_array_equal(by_level(heat, ~mask, 0.5), heat)
 
 
 def test_a_branch_that_weighs_by_the_border_divides_its_map_by_what_is_usual_so_near_to_it(networks: StudentTeacher) -> None:
