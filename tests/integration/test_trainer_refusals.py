@@ -130,7 +130,7 @@ def train(data: Path, store: Path, capsys: pytest.CaptureFixture[str], *options:
     ("setting", "sentence"),
     [
         ("rgb.stepz=5", "mdss: recipe setting 'rgb.stepz': unknown, see docs/method.md for the names"),
-        ("rgb.steps=many", "mdss: recipe setting rgb.steps: found 'many', expected a whole number of at least 1"),
+        ("rgb.steps=many", "mdss: recipe setting rgb.steps: found 'many', expected a whole number from 1 to 10000000"),
         (
             "point_cloud.size_px=50",
             "mdss: recipe setting point_cloud.size_px: found 50, expected a whole number from 64 to 1024, a multiple of 4",
