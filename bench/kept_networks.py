@@ -57,7 +57,7 @@ def training_facts(recipe: Recipe, half: Branch) -> dict[str, Any]:
 
 def ready_to_score(recipe: Recipe) -> Recipe:
     """Return the recipe of networks that can score in any way: it has a place for whatever a way of scoring needs."""
-    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True, by_border=True)
+    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True, by_border=True, by_level=1.0)
     sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True, by_border=True)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
 

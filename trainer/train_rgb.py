@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,8 +105,8 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
 
 def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set what maps of good parts reach at each contrast, and then at each distance from the border, if the recipe asks for it."""
-    if not (settings.by_contrast or settings.by_border):
+    """Set what maps of good parts reach at each contrast, then at each distance from the border, then as a whole, as the recipe asks."""
+    if not (settings.by_contrast or settings.by_border or settings.by_level):
         return
     branch, chosen = ColourBranch(networks, settings, device), sample_parts(parts)
     contrasts, heats = [], []
@@ -119,4 +120,8 @@ def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: Col
         heats = [found / usual.at(cues) for found, cues in zip(heats, contrasts, strict=True)]
     if settings.by_border:
         near = [near_border(part.grid)[part.mask] for part in chosen]
-        networks.border_usual.copy_(torch.from_numpy(Usual.of(near, heats).stored()))
+        usual = Usual.of(near, heats)
+        networks.border_usual.copy_(torch.from_numpy(usual.stored()))
+        heats = [found / usual.at(cues) for found, cues in zip(heats, near, strict=True)]
+    if settings.by_level:
+        networks.level.fill_(float(np.median([np.median(found) for found in heats])))

@@ -29,6 +29,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 WEIGHTS = "rgb.safetensors"
+MOST_LEVEL = 2.0  # of the usual one: good parts that no student has seen lie at 0.8 to 1.6
 
 
 class StudentTeacher(nn.Module):
@@ -39,6 +40,7 @@ class StudentTeacher(nn.Module):
     brightness: Tensor  # mean brightness of the training parts, 0 to 255, to which new images are scaled; only with `levelling`
     usual: Tensor  # a stored `Usual`: what maps of good parts reach, by contrast; only with `by_contrast`
     border_usual: Tensor  # the same, by nearness to the image's border; only with `by_border`
+    level: Tensor  # the usual median of a good part's map; only with `by_level`
     peaks: Tensor  # the highest input of each wide layer on good parts; only with `scores_in: int8`
 
     def __init__(self, settings: ColourSettings) -> None:
@@ -53,6 +55,8 @@ class StudentTeacher(nn.Module):
             self.register_buffer("usual", torch.ones(2, CLASSES))
         if settings.by_border:
             self.register_buffer("border_usual", torch.ones(2, CLASSES))
+        if settings.by_level:
+            self.register_buffer("level", torch.zeros(()))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
 
@@ -149,6 +153,7 @@ class ColourBranch:
         self._brightness = float(networks.brightness) if settings.levelling else 0.0
         self._usual = Usual.read(networks.usual) if settings.by_contrast else None
         self._border_usual = Usual.read_unless_flat(networks.border_usual) if settings.by_border else None
+        self._usual_level = float(networks.level) if settings.by_level else 0.0
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
@@ -166,7 +171,7 @@ class ColourBranch:
 
         rgb (S, S, 3); mask (S, S), the dilated foreground; `grid` says how both were sampled (None: the frame is square). Where the
         recipe asks for it, the image is levelled first, and the map is divided by what good parts reach at the same contrast and as near
-        to the border, and by a power of its own level.
+        to the border, and held to its own level.
         """
         seen = self.levelled(rgb, mask)
         heat = self.map_before_division(seen, mask)
@@ -174,7 +179,7 @@ class ColourBranch:
             heat = heat / self._usual.at(contrast(seen, mask))
         if self._border_usual is not None:
             heat = heat / self._border_usual.at(near_border(grid or Grid.filled(len(heat))))
-        return by_level(heat, mask, self._settings.by_level)
+        return by_level(heat, mask, self._usual_level, self._settings.by_level)
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:
         """Return the image as the networks see it: scaled to the brightness of the training parts, where the recipe asks for it."""
@@ -206,13 +211,16 @@ def above_median(heat: Float, mask: Bool, share: float) -> Float:
     return np.maximum(heat - np.float32(share) * np.median(heat[mask]), 0) if share and mask.any() else heat
 
 
-def by_level(heat: Float, mask: Bool, power: float) -> Float:
-    """Return a map divided by this power of its own median on the part: what errs everywhere must not stand out everywhere.
+def by_level(heat: Float, mask: Bool, usual: float, power: float) -> Float:
+    """Return a map divided by this power of its own median on the part over the usual one, at most MOST_LEVEL up or down.
 
-    A map whose median is 0, as that of a part without a pixel, stays as it is.
+    What errs a little more than usual everywhere must not stand out everywhere; what is wrong throughout must. A map stays as it is
+    where nothing is usual, and where the part has no pixel.
     """
-    level = np.median(heat[mask]) if power and mask.any() else np.float32(0)
-    return heat / level ** np.float32(power) if level else heat
+    if not (usual and power and mask.any()):
+        return heat
+    level = np.clip(np.median(heat[mask]) / usual, 1 / MOST_LEVEL, MOST_LEVEL)
+    return heat / np.float32(level**power)
 
 
 def without_rim(cells: Float) -> Float:

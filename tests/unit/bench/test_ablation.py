@@ -101,7 +101,7 @@ def test_settings_that_only_score_leave_what_is_learned_as_it_is(place: Place, t
     assert training_facts(base, "sdf") == training_facts(other, "sdf")
     assert kept.keys() == learned.keys()
     set_anew = {name for name, values in kept.items() if not np.array_equal(values, learned[name])}
-    assert set_anew == {"rgb.usual", "sdf.usual", "sdf.void_usual", "sdf.void_unit"}
+    assert set_anew == {"rgb.usual", "rgb.level", "sdf.usual", "sdf.void_usual", "sdf.void_unit"}
 
 
 def weights_of(recipe: Recipe, data: Path, folder: Path) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from mdss.method.eight_bits import EightBitConvolution, highest_inputs
 from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe, Scores
 from mdss.method.student_teacher import (
+    MOST_LEVEL,
     WEIGHTS,
     ColourBranch,
     StudentTeacher,
@@ -238,21 +239,27 @@ def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there
     assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)
 
 
-def test_a_branch_that_weighs_by_level_divides_its_map_by_that_power_of_its_own_median(networks: StudentTeacher) -> None:
+def test_a_branch_that_weighs_by_level_holds_its_map_to_its_own_median(networks: StudentTeacher) -> None:
+    settings = ColourSettings(student_width=0.25, by_level=0.5)
+    weighing = StudentTeacher(settings)
+    weighing.load_state_dict(networks.state_dict(), strict=False)
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
     mask[30:100, 20:90] = True
     plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
-    for power in (0.5, 1.0):
-        weighed = ColourBranch(networks, ColourSettings(student_width=0.25, by_level=power), "cpu").score_map(image(), mask)
-        np.testing.assert_allclose(weighed, plain / np.median(plain[mask]) ** power, rtol=1e-5)
+    np.testing.assert_array_equal(ColourBranch(weighing, settings, "cpu").score_map(image(), mask), plain)  # nothing is usual yet
+    for level in (1.2, 0.9):
+        weighing.level.fill_(float(np.median(plain[mask])) / level)
+        weighed = ColourBranch(weighing, settings, "cpu").score_map(image(), mask)
+        np.testing.assert_allclose(weighed, plain / level**0.5, rtol=1e-5)
         assert weighed.dtype == np.float32
 
 
-def test_a_map_without_a_level_stays_as_it_is() -> None:
-    heat, mask = np.zeros((8, 8), np.float32), np.ones((8, 8), np.bool_)
-    heat[2, 3] = 5
-    np.testing.assert_array_equal(by_level(heat, mask, 0.5), heat)
-    np.testing.assert_array_equal(by_level(heat, ~mask, 0.5), heat)
+def test_a_part_that_is_wrong_throughout_is_excused_no_more_than_a_good_one() -> None:
+    heat, mask = np.full((8, 8), 2, np.float32), np.ones((8, 8), np.bool_)
+    for times in (MOST_LEVEL, 3, 100):
+        np.testing.assert_allclose(by_level(times * heat, mask, 2, 0.5), times * heat / MOST_LEVEL**0.5, rtol=1e-6)
+        np.testing.assert_allclose(by_level(heat / times, mask, 2, 0.5), heat / times * MOST_LEVEL**0.5, rtol=1e-6)
+    np.testing.assert_array_equal(by_level(heat, ~mask, 2, 0.5), heat)
 
 
 def test_a_branch_that_weighs_by_the_border_divides_its_map_by_what_is_usual_so_near_to_it(networks: StudentTeacher) -> None:

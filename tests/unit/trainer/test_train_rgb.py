@@ -291,3 +291,10 @@ def test_what_good_parts_reach_at_the_border_is_measured_once_their_contrast_cou
     near = [near_border(Grid.filled(SIZE_PX))[part.mask] for part in parts()]
     np.testing.assert_allclose(learned.border_usual.numpy(), Usual.of(near, held).stored(), rtol=1e-5)
     assert learned.border_usual[0].max() > BORDER_PX / 2  # one part lies in the corner
+
+
+def test_the_usual_level_is_measured_last_of_all(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(SMALL, steps=2, by_contrast=True, by_border=True, by_level=0.5)
+    learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
+    map_of = ColourBranch(learned, msgspec.structs.replace(settings, by_level=0), "cpu").score_map
+    assert float(learned.level) == pytest.approx(np.median([np.median(map_of(p.rgb, p.mask)[p.mask]) for p in parts()]), rel=1e-5)
