@@ -217,7 +217,7 @@ def by_level(heat: Float, mask: Bool, usual: float, power: float) -> Float:
     What errs a little more than usual everywhere must not stand out everywhere; what is wrong throughout must. A map stays as it is
     where nothing is usual, and where the part has no pixel.
     """
-    if not (usual and power and mask.any()):
+    if not (usual and mask.any()):
         return heat
     level = np.clip(np.median(heat[mask]) / usual, 1 / MOST_LEVEL, MOST_LEVEL)
     return heat / np.float32(level**power)

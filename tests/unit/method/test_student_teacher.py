@@ -183,14 +183,20 @@ def test_what_is_no_number_is_refused_before_eight_bits_or_a_rectifier_hide_it(t
         ColourBranch(learner, settings, "cpu")
 
 
+def ready_for(settings: ColourSettings, networks: StudentTeacher) -> StudentTeacher:
+    """Return the same networks with a place for what these settings measure."""
+    made = StudentTeacher(settings)
+    made.load_state_dict(networks.state_dict(), strict=False)
+    return made
+
+
 def seen(rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> torch.Tensor:
     return window_pixels(Window.whole(SIZE_PX // 4), rgb, "reflect", "cpu")
 
 
 def test_a_levelled_branch_sees_the_same_part_in_another_light_as_it_was(networks: StudentTeacher) -> None:
     levelled = ColourSettings(student_width=0.25, levelling=0.5)
-    with_light = StudentTeacher(levelled)
-    with_light.load_state_dict(networks.state_dict(), strict=False)
+    with_light = ready_for(levelled, networks)
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
     mask[30:100, 20:90] = True
     usual = (image() * 0.6).astype(np.uint8)
@@ -225,8 +231,7 @@ def test_the_branch_takes_its_share_of_the_median_off(networks: StudentTeacher) 
 
 def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there_in_its_own_light(networks: StudentTeacher) -> None:
     settings = ColourSettings(student_width=0.25, by_contrast=True, levelling=0.5)
-    weighing = StudentTeacher(settings)
-    weighing.load_state_dict(networks.state_dict(), strict=False)
+    weighing = ready_for(settings, networks)
     usual = Usual(np.linspace(0, 40, CLASSES, dtype=np.float32), np.linspace(0.8, 2, CLASSES, dtype=np.float32))
     weighing.usual.copy_(torch.from_numpy(usual.stored()))
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
@@ -241,8 +246,7 @@ def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there
 
 def test_a_branch_that_weighs_by_level_holds_its_map_to_its_own_median(networks: StudentTeacher) -> None:
     settings = ColourSettings(student_width=0.25, by_level=0.5)
-    weighing = StudentTeacher(settings)
-    weighing.load_state_dict(networks.state_dict(), strict=False)
+    weighing = ready_for(settings, networks)
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
     mask[30:100, 20:90] = True
     plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
@@ -264,8 +268,7 @@ def test_a_part_that_is_wrong_throughout_is_excused_no_more_than_a_good_one() ->
 
 def test_a_branch_that_weighs_by_the_border_divides_its_map_by_what_is_usual_so_near_to_it(networks: StudentTeacher) -> None:
     settings = ColourSettings(student_width=0.25, by_border=True)
-    weighing = StudentTeacher(settings)
-    weighing.load_state_dict(networks.state_dict(), strict=False)
+    weighing = ready_for(settings, networks)
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
     mask[30:100, :90] = True
     plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
