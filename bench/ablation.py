@@ -23,7 +23,7 @@ from bench.judged_parts import JudgedOn
 from mdss.errors import BadInput
 from mdss.method.calibration import MIN_PARTS
 from mdss.method.metrics import image_auroc
-from mdss.method.recipe import preset, with_assignments
+from mdss.method.presets import preset, with_assignments
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of
 from mdss.whole_files import write_whole

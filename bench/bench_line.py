@@ -25,7 +25,7 @@ class Product:
 
 def small_line(folder: Path) -> Product:
     """Return a line of small synthetic parts with a model that trains in seconds; made once, then reused."""
-    from mdss.method.recipe import preset, with_assignments
+    from mdss.method.presets import preset, with_assignments
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
     from trainer.train import TrainingOrder, train

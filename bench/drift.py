@@ -16,7 +16,7 @@ from bench.command_line import main_of
 from bench.drift_line import DRAWS, Draw, StationDrift, normal, reference, streams, unluckiest_reference
 from mdss.drift_record import QUANTITIES, Quantity
 from mdss.method.point_cloud import prepare
-from mdss.method.recipe import preset
+from mdss.method.presets import preset
 from mdss.method.reference import Conditions
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.progress import tracked

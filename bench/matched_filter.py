@@ -22,7 +22,7 @@ from mdss.errors import BadInput
 from mdss.method.heat import blurred
 from mdss.method.metrics import image_auroc
 from mdss.method.point_cloud import Prepared
-from mdss.method.recipe import preset
+from mdss.method.presets import preset
 from trainer.dataset import GOOD, Dataset, Scan
 from trainer.synthetic_surface import ramp
 from trainer.train import prepare_all

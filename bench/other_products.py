@@ -1,4 +1,4 @@
-"""Products unlike those of `mdss synthetic`, for a look at data that no setting was chosen by: rope, foam, tire, cookie and dowel."""
+"""Products unlike those of `mdss synthetic`, for a look at data that no setting was chosen by."""
 
 from __future__ import annotations
 
@@ -117,12 +117,78 @@ def dowel(place: PartCoordinates, random: np.random.Generator) -> Surface:
     return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * wood, 0.08)
 
 
+def carrot(place: PartCoordinates, random: np.random.Generator) -> Surface:
+    """Draw a carrot, some 80 mm long: bent a little, tapering to a blunt end, with grooves across it and a green crown."""
+    half_length = np.float32(random.normal(40, 2))
+    along = place.u_mm / half_length
+    across_mm = place.v_mm + np.float32(random.normal(0, 1.2)) * along**2 + np.float32(0.3) * waves(random, place, 50)
+    taper = np.float32(random.normal(11, 0.6)) - np.float32(random.normal(5.5, 0.4)) * (along + 1) / 2
+    half = taper * (1 + np.float32(0.02) * waves(random, place, 30)) * np.power(np.clip(1 - np.abs(along) ** 7, 0, 1), np.float32(0.5))
+    across = across_mm / np.clip(half, 0.1, None)
+    inside = (np.abs(along) < 1) & (np.abs(across) < 1)
+    height = half + half * np.sqrt(np.clip(1 - across**2, 0, 1)) + np.float32(0.06) * mottle(random, place, 3)
+    orange = dye((0.80, 0.36, 0.10), 0.04, random)
+    shade = 1 + np.float32(0.05) * mottle(random, place, 6) + np.float32(0.025) * mottle(random, place, 1)
+    for _ in range(random.integers(9, 17)):
+        where, middle, reach = random.uniform(-36, 36), random.uniform(-0.8, 0.8), random.uniform(0.3, 0.9)
+        near = ramp(np.abs(place.u_mm - np.float32(where) - waves(random, place, 12) * np.float32(0.3)), random.uniform(0.5, 0.9), 0.1)
+        groove = near * ramp(np.abs(across - np.float32(middle)), reach, 0.6 * reach)
+        height, shade = height - np.float32(0.2) * groove, shade - np.float32(random.uniform(0.1, 0.25)) * groove
+    crown = ramp(np.asarray(along + np.float32(0.04) * mottle(random, place, 4), np.float32), -0.86, -0.97)
+    tint = blend(np.broadcast_to(orange, (*along.shape, 3)).astype(np.float32), np.array([0.36, 0.38, 0.14], np.float32), crown)
+    return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * tint, 0.08)
+
+
+def peach(place: PartCoordinates, random: np.random.Generator) -> Surface:
+    """Draw a peach of some 60 mm: half of a ball with a seam, yellow on one side and red on the other."""
+    angle, turn = np.arctan2(place.v_mm, place.u_mm), np.float32(random.uniform(0, 6.28))
+    outline = np.ones_like(angle)
+    for order in (2, 3):
+        outline += np.float32(random.normal(0, 0.012)) * np.cos(order * angle + np.float32(random.uniform(0, 6.28)))
+    reach = np.asarray(place.radius_mm / (np.float32(random.normal(30, 1.2)) * outline), np.float32)
+    inside = reach < 1
+    dome = np.power(np.clip(1 - reach**2, 0, 1), np.float32(0.5))
+    seam_mm = place.v_mm - np.float32(random.normal(0, 5)) * (1 - np.clip(reach, 0, 1) ** 2) + np.float32(0.3) * waves(random, place, 30)
+    seam = ramp(np.abs(seam_mm), random.uniform(2.5, 4), 0) * ramp(place.u_mm, -20, 5)
+    height = np.float32(random.normal(27, 1)) * dome - np.float32(random.uniform(0.6, 1.2)) * seam * dome
+    height = height + dome * np.float32(0.25) * waves(random, place, 25)
+    towards = (np.cos(turn) * place.u_mm + np.sin(turn) * place.v_mm) / 30 + np.float32(0.35) * waves(random, place, 35)
+    blush = ramp(np.asarray(towards + np.float32(0.12) * mottle(random, place, 3), np.float32), -0.9, 0.9)
+    yellow = np.broadcast_to(dye((0.80, 0.58, 0.26), 0.03, random), (*angle.shape, 3)).astype(np.float32)
+    tint = blend(yellow, np.array([0.58, 0.15, 0.12], np.float32), blush * np.float32(random.uniform(0.6, 0.95)))
+    shade = (1 - np.float32(0.12) * seam) * (1 + np.float32(0.03) * mottle(random, place, 1))
+    return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * tint, 0.02)
+
+
+def bagel(place: PartCoordinates, random: np.random.Generator) -> Surface:
+    """Draw a bagel of some 84 mm: a thick ring, shiny, browned on top, with blisters and a hole that is never round."""
+    angle = np.arctan2(place.v_mm, place.u_mm)
+    inner, outer = np.full_like(angle, random.normal(11, 1)), np.full_like(angle, random.normal(42, 1))
+    for order in (2, 3, 5):
+        phase = np.float32(random.uniform(0, 6.28))
+        inner += np.float32(random.normal(0, 0.8)) * np.cos(order * angle + phase)
+        outer += np.float32(random.normal(0, 0.7)) * np.cos(order * angle - phase)
+    across = (place.radius_mm - (outer + inner) / 2) / ((outer - inner) / 2)
+    inside = np.abs(across) < 1
+    dome = np.power(np.clip(1 - np.abs(across) ** 2.4, 0, 1), np.float32(0.5))
+    blisters = np.clip(mottle(random, place, 3) - np.float32(1.3), 0, 1)
+    height = np.float32(random.normal(23, 0.8)) * dome + dome * (np.float32(0.5) * waves(random, place, 20) + np.float32(0.3) * blisters)
+    browned = ramp(np.asarray(dome + np.float32(0.08) * waves(random, place, 15) + np.float32(0.04) * mottle(random, place, 4)), 0.45, 1.05)
+    pale = np.broadcast_to(dye((0.80, 0.62, 0.36), 0.03, random), (*angle.shape, 3)).astype(np.float32)
+    tint = blend(pale, np.array([0.46, 0.24, 0.09], np.float32), browned * np.float32(random.uniform(0.75, 1)))
+    shade = 1 + np.float32(0.12) * blisters + np.float32(0.035) * mottle(random, place, 1.2)
+    return matt(place, inside, np.clip(height * inside, 0.3, None), shade[..., None] * tint, 0.18)
+
+
 OTHERS = {
     "rope": Product(rope, rotation_deg=4, shift_mm=3),
     "foam": Product(foam, rotation_deg=3, shift_mm=3),
     "tire": Product(tire, rotation_deg=180, shift_mm=4),
     "cookie": Product(cookie, rotation_deg=180, shift_mm=3),
     "dowel": Product(dowel, rotation_deg=20, shift_mm=5),
+    "carrot": Product(carrot, rotation_deg=180, shift_mm=3),
+    "peach": Product(peach, rotation_deg=180, shift_mm=5),
+    "bagel": Product(bagel, rotation_deg=180, shift_mm=2),
 }
 
 

@@ -31,7 +31,7 @@ from daemon.recipe_models import RecipeReport
 from daemon.recipe_verbs import recipe_report
 from mdss.errors import MdssError
 from mdss.method import model_store
-from mdss.method.recipe import preset, with_assignments
+from mdss.method.presets import preset, with_assignments
 
 EXAMPLE = "Example: python -m bench.swaps --swaps 500 --seed 1 --json swaps.json"
 SERVES_WITHIN_S = 120.0

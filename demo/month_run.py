@@ -18,7 +18,7 @@ from demo.month_story import WEEKS, Calendar
 from demo.station import StationFolders, camera_of, running_station
 from mdss.client import VerdictStream
 from mdss.errors import MdssError
-from mdss.method.recipe import preset, with_assignments
+from mdss.method.presets import preset, with_assignments
 from trainer.synthetic import Line, LineSize, write_line
 from trainer.synthetic_camera import View
 

@@ -29,7 +29,7 @@ from demo.station import StationFolders, running_station
 from mdss.client import VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.method.model_store import ModelFolder
-from mdss.method.recipe import preset
+from mdss.method.presets import preset
 from mdss.settings import Settings
 from mdss.terminal import plain_console
 from mdss.wire.client_socket import connect

@@ -14,7 +14,7 @@ from mdss.method.distance_network import SignedDistanceNetwork
 from mdss.method.patch_frame import PatchFrames
 from mdss.method.patches import cut_patches
 from mdss.method.point_cloud import Prepared
-from mdss.method.recipe import PAPER
+from mdss.method.presets import PAPER
 from mdss.method.signed_distance import PartPoints, merged_distances
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.torch_device import device_of

@@ -117,7 +117,7 @@ def subject_of_store(store: Path, recipe: str, data: Path, unit: Unit) -> Subjec
 
 def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:
     """Return a synthetic line with a model after two steps of training; made once in a folder, then reused."""
-    from mdss.method.recipe import preset, with_assignments
+    from mdss.method.presets import preset, with_assignments
     from trainer.synthetic import Line, LineSize, write_line
     from trainer.synthetic_camera import View
     from trainer.train import TrainingOrder, train

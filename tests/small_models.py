@@ -12,7 +12,8 @@ import numpy as np
 from mdss.method.calibration import now
 from mdss.method.model_store import ModelCard, ModelFolder
 from mdss.method.point_cloud import prepare
-from mdss.method.recipe import Recipe, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import Recipe
 from tests.station import SMALL
 from trainer.dataset import LoadedScan, Scan
 from trainer.gate_terms import EvidencePart

@@ -26,7 +26,8 @@ from demo.station import StationFolders, running_station
 from mdss.client import CurveKeys, FrameSender, VerdictStream
 from mdss.journal import Journal
 from mdss.method.description_network import PatchDescriptionNetwork
-from mdss.method.recipe import Recipe, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import Recipe
 from mdss.method.teacher import TeacherCard, save_teacher
 from mdss.settings import Settings
 from mdss.wire.cloud import Invalid

@@ -152,7 +152,7 @@ def test_every_module_imports_only_what_the_table_lets_it() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("daemon.ingest", "from mdss.method.recipe import preset"),
+        ("daemon.ingest", "from mdss.method.presets import preset"),
         ("daemon.ingest", "def later():\n    from mdss.method import fusion"),
         ("daemon.ingest", "import workers.loop"),
         ("trainer.train", "from mdss.wire.verdict import Verdict"),

@@ -15,7 +15,7 @@ from daemon import metric_descriptions
 from daemon.alert_store import entry_of, fields_of
 from daemon.recipe_models import RecipeReport
 from mdss.drift_record import DriftRecord
-from mdss.method.recipe import PRESETS
+from mdss.method.presets import PRESETS
 from tests.alerts import verdict
 from tests.pages import PAGES, ROOT, chapter, commands_in, headings_of, links_in, options_of, place, verb_of
 from tests.source import MODULES, PACKAGES, tree_of

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mdss import whole_files
-from mdss.method.recipe import PRESETS
+from mdss.method.presets import PRESETS
 from mdss.settings import load_settings
 from mdss.verb_options import FiniteRange, config_option
 from trainer.gathering import Shares

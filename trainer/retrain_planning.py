@@ -13,7 +13,8 @@ from mdss.errors import ModelRefused
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, more_needed, now
 from mdss.method.model_store import ModelFolder
-from mdss.method.recipe import Recipe, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import Recipe
 from trainer.champion import Champion
 from trainer.data_checks import OVERRULED, Code, Refused, in_words
 from trainer.dataset import GOOD, Dataset

@@ -18,7 +18,8 @@ from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
-from mdss.method.recipe import PRESETS, Recipe, preset, with_assignments
+from mdss.method.presets import PRESETS, preset, with_assignments
+from mdss.method.recipe import Recipe
 from mdss.method.store_lock import training_lock
 from mdss.whole_files import write_whole
 from trainer.branch_inputs import mean_brightness

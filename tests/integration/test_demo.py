@@ -23,7 +23,7 @@ from demo.run import Outcome
 from demo.station import camera_of, free_port
 from mdss.cli import main
 from mdss.errors import BadInput, MdssError
-from mdss.method.recipe import PRESETS
+from mdss.method.presets import PRESETS
 from mdss.settings import CameraSettings, Settings
 from mdss.wire.verdict import Verdict
 from tests.alerts import verdict

@@ -14,7 +14,7 @@ import pytest
 
 from mdss.method import calibration, model_store
 from mdss.method.model_store import linked_version, open_champion, versions
-from mdss.method.recipe import with_assignments
+from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
 from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to

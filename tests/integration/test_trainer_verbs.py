@@ -18,7 +18,7 @@ import pytest
 from mdss.audit import events
 from mdss.cli import main
 from mdss.method.model_store import open_champion
-from mdss.method.recipe import preset, with_assignments
+from mdss.method.presets import preset, with_assignments
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
 from trainer.checkpoint import Checkpoint
 from trainer.train import WORK, with_absolute_paths

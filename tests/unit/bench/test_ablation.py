@@ -17,7 +17,8 @@ from bench.drawn_defects import COPIES
 from bench.fusion_rules import RULES, Scores
 from bench.kept_networks import SCORES_ONLY, KeptNetworks, training_facts
 from mdss.method.metrics import Metrics, image_auroc
-from mdss.method.recipe import Recipe, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import Recipe
 from tests.lines import write_tiny_line
 from tests.station import SMALL, write_teacher
 from trainer.branch_training import TRAIN

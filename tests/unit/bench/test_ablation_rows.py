@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from bench.ablation import command, main
 from bench.ablation_rows import ROWS, chosen_rows
-from mdss.method.recipe import preset, with_assignments
+from mdss.method.presets import preset, with_assignments
 
 
 def test_every_row_has_a_name_of_its_own_and_settings_that_differ_from_the_base() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mdss.method.eight_bits import EightBitConvolution, chain
-from mdss.method.recipe import PRESETS
+from mdss.method.presets import PRESETS
 from mdss.method.student_teacher import StudentTeacher, Window
 from measure.operations import operations_of
 from tests.pages import ROOT

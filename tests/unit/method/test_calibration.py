@@ -9,7 +9,8 @@ import pytest
 
 from mdss.errors import BadInput
 from mdss.method.calibration import Statistics, find_threshold, outlier_question, score_limit
-from mdss.method.recipe import ThresholdSettings, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import ThresholdSettings
 
 
 def test_the_conformal_threshold_keeps_its_promise_on_fresh_good_parts() -> None:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from mdss.errors import BadInput
-from mdss.method.recipe import PRESETS, Recipe, preset, with_assignments
+from mdss.method.presets import PRESETS, preset, with_assignments
+from mdss.method.recipe import Recipe
 
 PAGE = Path(__file__).parents[3] / "docs" / "method.md"
 

@@ -13,7 +13,8 @@ from mdss.method.calibration import Calibration, find_threshold, score_limit
 from mdss.method.fusion import colour_score, fuse
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
-from mdss.method.recipe import FusionSettings, preset
+from mdss.method.presets import preset
+from mdss.method.recipe import FusionSettings
 from trainer import calibrate_verb
 from trainer.calibrate import Maps, calibration_of, with_threshold
 from trainer.calibrate_verb import rise_sentence, score_rise_sentence

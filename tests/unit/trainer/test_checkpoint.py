@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mdss.errors import BadInput
-from mdss.method.recipe import Optimiser, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import Optimiser
 from trainer.checkpoint import CARD, Checkpoint
 from trainer.train import TrainingPlan, prepare_work_folder
 from trainer.training import Schedule, Training, channels_last

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mdss.method.distance_network import SignedDistanceNetwork
-from mdss.method.recipe import ColourSettings, Scores, ShapeSettings, preset, with_assignments
+from mdss.method.presets import preset, with_assignments
+from mdss.method.recipe import ColourSettings, Scores, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch
 from mdss.method.student_teacher import ColourBranch, StudentTeacher
 from mdss.method.torch_device import Precision

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput, BadPart
 from mdss.method.point_cloud import prepare
-from mdss.method.recipe import preset
+from mdss.method.presets import preset
 from trainer.dataset import Dataset, Scan, Unit, to_millimetres
 
 SHAPE = (70, 90)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mdss.errors import BadInput
 from mdss.method.grid import is_measured
-from mdss.method.recipe import PointCloudSettings, preset
+from mdss.method.presets import preset
+from mdss.method.recipe import PointCloudSettings
 from mdss.scans import read_cloud
 from tests.lines import write_tiny_line
 from tests.scenes import DEFAULT, BlockScan, grey

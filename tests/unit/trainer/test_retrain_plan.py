@@ -13,7 +13,7 @@ import pytest
 
 from mdss.collection import RGB, XYZ, CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import BadInput, MdssError
-from mdss.method.recipe import preset
+from mdss.method.presets import preset
 from mdss.settings import Settings, StationSettings
 from mdss.whole_files import write_json
 from tests.fakes import refuses_with

@@ -16,7 +16,8 @@ from mdss.method.border import BORDER_PX, near_border
 from mdss.method.distance_network import Prediction, SignedDistanceNetwork
 from mdss.method.grid import Grid
 from mdss.method.point_cloud import Prepared
-from mdss.method.recipe import Recipe, ShapeSettings, preset
+from mdss.method.presets import preset
+from mdss.method.recipe import Recipe, ShapeSettings
 from mdss.method.signed_distance import ShapeBranch, measured_around
 from mdss.method.usual import Usual
 from tests.plates import SIZE_PX, plate, plate_that_runs_out_of_the_image

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mdss.errors import MdssError
-from mdss.method.recipe import Optimiser, preset
+from mdss.method.presets import preset
+from mdss.method.recipe import Optimiser
 from trainer.training import Schedule, Training, recent_mean
 
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "muon")
