@@ -27,7 +27,7 @@ DIGITS = 16
 # Settings that a branch reads only when it scores. sdf.void_weight is not among them: with 0, nothing is learned of missing points. Nor is
 # rgb.scores_in: the student learns what the teacher says in that precision.
 SCORES_ONLY: dict[Branch, frozenset[str]] = {
-    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border", "by_level"}),
+    "rgb": frozenset({"blur_px", "levelling", "median_share", "by_contrast", "by_border", "by_surroundings"}),
     "sdf": frozenset(
         {
             *("scores_in", "density", "asked_in", "asked_at", "by_rim", "voids_by_rim", "by_border"),
@@ -57,7 +57,7 @@ def training_facts(recipe: Recipe, half: Branch) -> dict[str, Any]:
 
 def ready_to_score(recipe: Recipe) -> Recipe:
     """Return the recipe of networks that can score in any way: it has a place for whatever a way of scoring needs."""
-    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True, by_border=True, by_level=1.0)
+    rgb = msgspec.structs.replace(recipe.rgb, levelling=1.0, by_contrast=True, by_border=True, by_surroundings=1.0)
     sdf = msgspec.structs.replace(recipe.sdf, scores_in="int8", by_rim=True, voids_by_rim=True, by_border=True)
     return msgspec.structs.replace(recipe, rgb=rgb, sdf=sdf)
 

@@ -14,8 +14,10 @@ from mdss.method.contrast import contrast
 from mdss.method.description_network import STRIDE_PX
 from mdss.method.dynamic_loss import dynamic_factor, dynamic_loss
 from mdss.method.eight_bits import highest_inputs
+from mdss.method.heat import on_grid
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, window_pixels
+from mdss.method.surroundings import surroundings
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import for_scoring, learning_precision
 from mdss.method.usual import Usual
@@ -105,8 +107,8 @@ def measure_peaks(networks: StudentTeacher, parts: Sequence[Part], settings: Col
 
 
 def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: ColourSettings, device: str) -> None:
-    """Set what maps of good parts reach at each contrast, then at each distance from the border, then as a whole, as the recipe asks."""
-    if not (settings.by_contrast or settings.by_border or settings.by_level):
+    """Set what maps of good parts reach at each contrast, then as near to the border, then around a place, where the recipe asks."""
+    if not (settings.by_contrast or settings.by_border or settings.by_surroundings):
         return
     branch, chosen = ColourBranch(networks, settings, device), sample_parts(parts)
     contrasts, heats = [], []
@@ -123,5 +125,7 @@ def measure_usual(networks: StudentTeacher, parts: Sequence[Part], settings: Col
         usual = Usual.of(near, heats)
         networks.border_usual.copy_(torch.from_numpy(usual.stored()))
         heats = [found / usual.at(cues) for found, cues in zip(heats, near, strict=True)]
-    if settings.by_level:
-        networks.level.fill_(float(np.median([np.median(found) for found in heats])))
+    if settings.by_surroundings:
+        maps = [on_grid(found, np.flatnonzero(part.mask), part.mask.shape) for found, part in zip(heats, chosen, strict=True)]
+        around = [surroundings(heat, part.mask)[part.mask] for heat, part in zip(maps, chosen, strict=True)]
+        networks.level.fill_(float(np.median([np.median(found) for found in around])))

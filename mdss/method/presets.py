@@ -22,7 +22,7 @@ EDGE = Recipe(
         median_share=0.5,
         by_contrast=True,
         by_border=True,
-        by_level=0.5,
+        by_surroundings=0.5,
         scores_in="int8",
     ),
     sdf=ShapeSettings(

@@ -78,7 +78,7 @@ class ColourSettings(Settings, frozen=True):
     median_share: Share = 0.0
     by_contrast: bool = False
     by_border: bool = False
-    by_level: Share = 0.0
+    by_surroundings: Share = 0.0
     scores_in: Scores = "float"
     blur_px: Blur = 4.0
 

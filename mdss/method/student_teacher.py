@@ -20,6 +20,7 @@ from mdss.method.grid import Grid
 from mdss.method.heat import blurred
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.surroundings import surroundings
 from mdss.method.torch_device import Precision, for_scoring, in_float32
 from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import read_weights
@@ -29,7 +30,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 WEIGHTS = "rgb.safetensors"
-MOST_LEVEL = 2.0  # of the usual one: good parts that no student has seen lie at 0.8 to 1.6
+MOST_LEVEL = 2.0  # of the usual one
 
 
 class StudentTeacher(nn.Module):
@@ -40,7 +41,7 @@ class StudentTeacher(nn.Module):
     brightness: Tensor  # mean brightness of the training parts, 0 to 255, to which new images are scaled; only with `levelling`
     usual: Tensor  # a stored `Usual`: what maps of good parts reach, by contrast; only with `by_contrast`
     border_usual: Tensor  # the same, by nearness to the image's border; only with `by_border`
-    level: Tensor  # the usual median of a good part's map; only with `by_level`
+    level: Tensor  # how high maps of good parts usually reach around a place; only with `by_surroundings`
     peaks: Tensor  # the highest input of each wide layer on good parts; only with `scores_in: int8`
 
     def __init__(self, settings: ColourSettings) -> None:
@@ -55,7 +56,7 @@ class StudentTeacher(nn.Module):
             self.register_buffer("usual", torch.ones(2, CLASSES))
         if settings.by_border:
             self.register_buffer("border_usual", torch.ones(2, CLASSES))
-        if settings.by_level:
+        if settings.by_surroundings:
             self.register_buffer("level", torch.zeros(()))
         if settings.scores_in == "int8":
             self.register_buffer("peaks", torch.zeros(len(self.wide_layers())))
@@ -153,7 +154,7 @@ class ColourBranch:
         self._brightness = float(networks.brightness) if settings.levelling else 0.0
         self._usual = Usual.read(networks.usual) if settings.by_contrast else None
         self._border_usual = Usual.read_unless_flat(networks.border_usual) if settings.by_border else None
-        self._usual_level = float(networks.level) if settings.by_level else 0.0
+        self._usual_level = float(networks.level) if settings.by_surroundings else 0.0
 
     @classmethod
     def load(cls, folder: Path, recipe: Recipe, device: str, precision: Precision = "auto") -> ColourBranch:
@@ -171,7 +172,7 @@ class ColourBranch:
 
         rgb (S, S, 3); mask (S, S), the dilated foreground; `grid` says how both were sampled (None: the frame is square). Where the
         recipe asks for it, the image is levelled first, and the map is divided by what good parts reach at the same contrast and as near
-        to the border, and held to its own level.
+        to the border, and by what it reaches itself around each place.
         """
         seen = self.levelled(rgb, mask)
         heat = self.map_before_division(seen, mask)
@@ -179,7 +180,7 @@ class ColourBranch:
             heat = heat / self._usual.at(contrast(seen, mask))
         if self._border_usual is not None:
             heat = heat / self._border_usual.at(near_border(grid or Grid.filled(len(heat))))
-        return by_level(heat, mask, self._usual_level, self._settings.by_level)
+        return by_surroundings(heat, mask, self._usual_level, self._settings.by_surroundings)
 
     def levelled(self, rgb: Image, mask: Bool) -> Image:
         """Return the image as the networks see it: scaled to the brightness of the training parts, where the recipe asks for it."""
@@ -211,16 +212,16 @@ def above_median(heat: Float, mask: Bool, share: float) -> Float:
     return np.maximum(heat - np.float32(share) * np.median(heat[mask]), 0) if share and mask.any() else heat
 
 
-def by_level(heat: Float, mask: Bool, usual: float, power: float) -> Float:
-    """Return a map divided by this power of its own median on the part over the usual one, at most MOST_LEVEL up or down.
+def by_surroundings(heat: Float, mask: Bool, usual: float, power: float) -> Float:
+    """Return a map divided by this power of what it reaches around each place over what is usual, at most MOST_LEVEL up or down.
 
-    What errs a little more than usual everywhere must not stand out everywhere; what is wrong throughout must. A map stays as it is
-    where nothing is usual, and where the part has no pixel.
+    Where a student errs a little more than usual all around, a place must not stand out for that; what is wrong throughout must. A map
+    stays as it is where nothing is usual, and where the part has no pixel.
     """
     if not (usual and mask.any()):
         return heat
-    level = np.clip(np.median(heat[mask]) / usual, 1 / MOST_LEVEL, MOST_LEVEL)
-    return heat / np.float32(level**power)
+    level = np.clip(surroundings(heat, mask) / np.float32(usual), 1 / MOST_LEVEL, MOST_LEVEL)
+    return np.asarray(heat / level ** np.float32(power), np.float32)
 
 
 def without_rim(cells: Float) -> Float:

@@ -27,11 +27,12 @@ from mdss.method.student_teacher import (
     StudentTeacher,
     Window,
     above_median,
-    by_level,
+    by_surroundings,
     enlarge,
     padded_image,
     window_pixels,
 )
+from mdss.method.surroundings import surroundings
 from mdss.method.usual import CLASSES, Usual
 from mdss.method.weights import write_weights
 from tests.precision import needs_bfloat16
@@ -244,26 +245,28 @@ def test_a_branch_that_weighs_by_contrast_divides_its_map_by_what_is_usual_there
     assert weighed.dtype == np.float32 and not np.allclose(weighed, plain)
 
 
-def test_a_branch_that_weighs_by_level_holds_its_map_to_its_own_median(networks: StudentTeacher) -> None:
-    settings = ColourSettings(student_width=0.25, by_level=0.5)
+def test_a_branch_that_weighs_by_surroundings_divides_its_map_by_what_it_reaches_around_each_place(networks: StudentTeacher) -> None:
+    settings = ColourSettings(student_width=0.25, by_surroundings=0.5)
     weighing = ready_for(settings, networks)
     mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
     mask[30:100, 20:90] = True
     plain = ColourBranch(networks, ColourSettings(student_width=0.25), "cpu").score_map(image(), mask)
     np.testing.assert_array_equal(ColourBranch(weighing, settings, "cpu").score_map(image(), mask), plain)  # nothing is usual yet
+    around = surroundings(plain, mask)[mask]
+    assert np.ptp(around) > 1e-3 * around.max()
     for level in (1.2, 0.9):
-        weighing.level.fill_(float(np.median(plain[mask])) / level)
+        weighing.level.fill_(float(np.median(around)) / level)
         weighed = ColourBranch(weighing, settings, "cpu").score_map(image(), mask)
-        np.testing.assert_allclose(weighed, plain / level**0.5, rtol=1e-5)
+        np.testing.assert_allclose(weighed[mask], plain[mask] / (around / float(weighing.level)) ** 0.5, rtol=1e-5)
         assert weighed.dtype == np.float32
 
 
 def test_a_part_that_is_wrong_throughout_is_excused_no_more_than_a_good_one() -> None:
     heat, mask = np.full((8, 8), 2, np.float32), np.ones((8, 8), np.bool_)
     for times in (MOST_LEVEL, 3, 100):
-        np.testing.assert_allclose(by_level(times * heat, mask, 2, 0.5), times * heat / MOST_LEVEL**0.5, rtol=1e-6)
-        np.testing.assert_allclose(by_level(heat / times, mask, 2, 0.5), heat / times * MOST_LEVEL**0.5, rtol=1e-6)
-    np.testing.assert_array_equal(by_level(heat, ~mask, 2, 0.5), heat)
+        np.testing.assert_allclose(by_surroundings(times * heat, mask, 2, 0.5), times * heat / MOST_LEVEL**0.5, rtol=1e-6)
+        np.testing.assert_allclose(by_surroundings(heat / times, mask, 2, 0.5), heat / times * MOST_LEVEL**0.5, rtol=1e-6)
+    np.testing.assert_array_equal(by_surroundings(heat, ~mask, 2, 0.5), heat)
 
 
 def test_a_branch_that_weighs_by_the_border_divides_its_map_by_what_is_usual_so_near_to_it(networks: StudentTeacher) -> None:

@@ -22,6 +22,7 @@ from mdss.method.dynamic_loss import dynamic_loss
 from mdss.method.grid import Grid
 from mdss.method.recipe import ColourSettings, Recipe
 from mdss.method.student_teacher import ColourBranch, StudentTeacher, Window, window_pixels
+from mdss.method.surroundings import surroundings
 from mdss.method.torch_device import learning_precision
 from mdss.method.usual import SHARES, Usual
 from tests.precision import needs_bfloat16
@@ -294,7 +295,8 @@ def test_what_good_parts_reach_at_the_border_is_measured_once_their_contrast_cou
 
 
 def test_the_usual_level_is_measured_last_of_all(tmp_path: Path) -> None:
-    settings = msgspec.structs.replace(SMALL, steps=2, by_contrast=True, by_border=True, by_level=0.5)
+    settings = msgspec.structs.replace(SMALL, steps=2, by_contrast=True, by_border=True, by_surroundings=0.5)
     learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
-    map_of = ColourBranch(learned, msgspec.structs.replace(settings, by_level=0), "cpu").score_map
-    assert float(learned.level) == pytest.approx(np.median([np.median(map_of(p.rgb, p.mask)[p.mask]) for p in parts()]), rel=1e-5)
+    map_of = ColourBranch(learned, msgspec.structs.replace(settings, by_surroundings=0), "cpu").score_map
+    around = [surroundings(map_of(part.rgb, part.mask), part.mask)[part.mask] for part in parts()]
+    assert float(learned.level) == pytest.approx(np.median([np.median(found) for found in around]), rel=1e-5)
