@@ -34,10 +34,7 @@ from trainer.train_rgb import loss_of, measure_teacher, train_colour, with_scori
 SIZE_PX = 96
 CPU = torch.device("cpu")
 SMALL = ColourSettings(batch=3, window_px=48, student_width=0.25, steps=10, shift_every=3)
-CHANGED: dict[str, dict[str, Any]] = {
-    "light": {"light_variation": 0.2},
-    "any pixel": {"shift_every": None},
-}
+CHANGED: dict[str, dict[str, Any]] = {"light": {"light_variation": 0.2}, "any pixel": {"shift_every": None}}
 
 
 def parts() -> list[BranchInput]:
@@ -46,9 +43,8 @@ def parts() -> list[BranchInput]:
     for rows, columns in ((slice(30, 80), slice(20, 61)), (slice(0, 45), slice(0, 50)), (slice(53, SIZE_PX), slice(50, SIZE_PX))):
         mask = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
         mask[rows, columns] = True
-        found.append(
-            BranchInput(random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8), mask, np.empty(0, np.float32), Grid.filled(SIZE_PX))
-        )
+        image = random.integers(0, 255, (SIZE_PX, SIZE_PX, 3), np.uint8)
+        found.append(BranchInput(image, mask, np.empty(0, np.float32), Grid.filled(SIZE_PX)))
     return found
 
 
@@ -298,5 +294,5 @@ def test_the_usual_level_is_measured_last_of_all(tmp_path: Path) -> None:
     settings = msgspec.structs.replace(SMALL, steps=2, by_contrast=True, by_border=True, by_surroundings=0.5)
     learned, _ = train_colour(parts(), Recipe(rgb=settings), "cpu", tmp_path / "checkpoint")
     map_of = ColourBranch(learned, msgspec.structs.replace(settings, by_surroundings=0), "cpu").score_map
-    around = [surroundings(map_of(part.rgb, part.mask), part.mask)[part.mask] for part in parts()]
-    assert float(learned.level) == pytest.approx(np.median([np.median(found) for found in around]), rel=1e-5)
+    reached = [np.median(surroundings(map_of(part.rgb, part.mask), part.mask)[part.mask]) for part in parts()]
+    assert float(learned.level) == pytest.approx(np.median(reached), rel=1e-5)
