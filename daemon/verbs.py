@@ -54,10 +54,7 @@ def _summary(file: Path, settings: Settings) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
 def status(config: Path, as_json: bool) -> None:
     """Show what a running station reports. The exit code is 1 if no station answers."""
-    settings = load_settings(config)
-    report = request_report(settings.http)
-    if other := another_station(report, settings):
-        click.echo(f"status: {other}; {GIVE_EACH_ITS_PORT}", err=True)
+    report = report_for(load_settings(config))
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
@@ -78,6 +75,14 @@ def lines(report: StationReport) -> Iterator[str]:
         yield reload_line(report.reload)
     yield from map(retrain_line, report.retrainings)
     yield from (f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}" for warned in report.drift)
+
+
+def report_for(settings: Settings) -> StationReport:
+    """Return the report of the station that answers; where that is another one, say so on stderr."""
+    report = request_report(settings.http)
+    if other := another_station(report, settings):
+        click.echo(f"mdss: {other}; {GIVE_EACH_ITS_PORT}", err=True)
+    return report
 
 
 def another_station(report: StationReport, settings: Settings) -> str:

@@ -108,16 +108,16 @@ def test_status_tells_a_program_the_same(config: Path) -> None:
 
 
 @pytest.mark.usefixtures("board")
-@pytest.mark.parametrize("how", [[], ["--json"]])
-def test_status_says_beside_its_output_where_another_station_than_that_of_the_settings_answers(
-    config: Path, port: int, capsys: pytest.CaptureFixture[str], how: list[str]
+@pytest.mark.parametrize("verb", [["status"], ["status", "--json"], ["recipe", "list"], ["recipe", "list", "--json"]])
+def test_it_is_said_beside_the_output_where_another_station_than_that_of_the_settings_answers(
+    config: Path, port: int, capsys: pytest.CaptureFixture[str], verb: list[str]
 ) -> None:
     config.write_text(config.read_text().replace("line-3", "line-4"))
-    assert main(["status", "--config", str(config), *how]) == 0
+    assert main([*verb, "--config", str(config)]) == 0
     shown = capsys.readouterr()
-    assert "line-3" in shown.out and f"http.port {port}: station line-3 answers there, expected line-4; give each" in shown.err
+    assert shown.out and f"mdss: http.port {port}: station line-3 answers there, expected line-4; give each" in shown.err
     config.write_text(config.read_text().replace("line-4", "line-3"))
-    assert main(["status", "--config", str(config), *how]) == 0
+    assert main([*verb, "--config", str(config)]) == 0
     assert capsys.readouterr().err == ""
 
 
