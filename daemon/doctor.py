@@ -21,7 +21,7 @@ from daemon.doctor_redis import redis_findings
 from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
 from daemon.status import StationReport
-from daemon.verbs import request_report
+from daemon.verbs import another_station, request_report
 from mdss import whole_files
 from mdss.errors import MdssError
 from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
@@ -72,9 +72,11 @@ def command(config: Path, as_json: bool) -> None:
 def examine(settings: Settings) -> list[Finding]:
     """Return the findings on a station, whether it runs or not."""
     report, silence = station_report(settings)
+    other = "" if report is None else another_station(report, settings)
+    report = None if other else report
     path = Path(settings.station.state_directory) / JOURNAL
     journal, recent = (lost_journal(path), ()) if report is not None and is_lost(path, report) else read_journal(path)
-    case = Case(settings, recent, report, silence)
+    case = Case(settings, recent, report, silence, other)
     return [journal, *(finding for check in CHECKS for finding in check(case))]
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from daemon.finding import Case, Finding, bad, is_folder, ok, weak
+from daemon.verbs import GIVE_EACH_ITS_PORT
 from daemon.verdict_words import latency_ms
 from mdss.key_files import OTHERS, SUFFIX
 from mdss.settings import SupervisorSettings, public_endpoints
@@ -34,6 +35,10 @@ def station_findings(case: Case) -> Iterator[Finding]:
 
 def _state(case: Case) -> Iterator[Finding]:
     report = case.report
+    if case.other:
+        why = "a station whose port is taken does not start, and nothing can be asked of it"
+        yield bad("station", case.other, why, GIVE_EACH_ITS_PORT)
+        return
     if report is None:
         yield weak("station", f"it does not run: {case.silence}", "no part is judged", "start it: systemctl start mdss")
         return
@@ -44,6 +49,9 @@ def _state(case: Case) -> Iterator[Finding]:
         yield level("station", f"{report.state}: {report.reason}", why, "see 'What each state means' in docs/operations.md")
     else:
         yield ok("station", f"{report.state} for {report.uptime_s:.0f} s")
+    if report.reload is not None and not report.reload.is_applied:
+        why = "the station goes on with the settings before; its next start reads the file as it is"
+        yield weak("last reload", f"refused: {report.reload.reason}", why, "mend what it names and reload, or restart the station")
     restarted = {process.name: process.restarts for process in report.processes if process.restarts}
     if restarted:
         ends = ", ".join(f"{name} {count} times" for name, count in restarted.items())

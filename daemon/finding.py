@@ -35,6 +35,7 @@ class Case:
     recent: tuple[Verdict, ...] = ()  # oldest first
     report: StationReport | None = None  # None if no station answers; `silence` says why
     silence: str = ""
+    other: str = ""  # which other station answers in its place, if one does; then `report` is None
     root: Path = Path("/")
 
     def system(self, path: str) -> str:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from daemon.model_plan_store import request_preload
 from daemon.recipe_models import RecipeReport
-from daemon.verbs import request_report
+from daemon.status import StationReport
+from daemon.verbs import report_for, request_report
 from mdss.errors import BadInput, MdssError
 from mdss.settings import Settings, load_settings
 from mdss.terminal import plain_console, table_console
@@ -36,7 +37,7 @@ def list_recipes(config: Path, as_json: bool) -> None:
     Shown are the judging version, its generation, the champion, and the memory as models.memory_mb counts it.
     """
     settings = load_settings(config)
-    reports = request_report(settings.http).models
+    reports = report_for(settings).models
     if as_json:
         click.echo(msgspec.json.encode(reports))
         return
@@ -56,7 +57,7 @@ def preload(name: str, config: Path, waits: bool, timeout_s: float) -> None:
     settings = load_settings(config)
     if name not in settings.models.recipes:
         raise BadInput(f"RECIPE: found {name}, expected one of models.recipes: {', '.join(settings.models.recipes)}")
-    before = recipe_report(settings, name)
+    before = recipe_in(report_for(settings), name)
     request_preload(settings.station, name)
     if not waits:
         click.echo(f"{name}: {'is loaded' if before.version else 'will be loaded'}; mdss recipe list shows when it is")
@@ -82,7 +83,12 @@ def wait_for(settings: Settings, before: RecipeReport, end_s: float) -> RecipeRe
 
 def recipe_report(settings: Settings, name: str) -> RecipeReport:
     """Return the running station's report on a recipe."""
-    for report in request_report(settings.http).models:
+    return recipe_in(request_report(settings.http), name)
+
+
+def recipe_in(station: StationReport, name: str) -> RecipeReport:
+    """Return what a station reports on a recipe."""
+    for report in station.models:
         if report.recipe == name:
             return report
     raise MdssError(f"recipe {name}: the running station does not know it, expected a reload after models.recipes had changed")

@@ -26,6 +26,7 @@ from mdss.verb_options import config_option
 ANSWER_WITHIN_S = 5.0
 MISUSED, UNAUTHORISED = 2, 401
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - asked here, not bound
+GIVE_EACH_ITS_PORT = "give each station an http.port of its own, or restart this one where its station.name was changed"
 COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopped": "dim"}
 
 
@@ -53,7 +54,7 @@ def _summary(file: Path, settings: Settings) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print what the station answers, as JSON.")
 def status(config: Path, as_json: bool) -> None:
     """Show what a running station reports. The exit code is 1 if no station answers."""
-    report = request_report(load_settings(config).http)
+    report = report_for(load_settings(config))
     if as_json:
         click.echo(msgspec.json.encode(report))
         return
@@ -74,6 +75,22 @@ def lines(report: StationReport) -> Iterator[str]:
         yield reload_line(report.reload)
     yield from map(retrain_line, report.retrainings)
     yield from (f"drift of {warned.recipe} {warned.model_version}: {warned.sentence}" for warned in report.drift)
+
+
+def report_for(settings: Settings) -> StationReport:
+    """Return the report of the station that answers; where that is another one, say so on stderr."""
+    report = request_report(settings.http)
+    if other := another_station(report, settings):
+        click.echo(f"mdss: {other}; {GIVE_EACH_ITS_PORT}", err=True)
+    return report
+
+
+def another_station(report: StationReport, settings: Settings) -> str:
+    """Return what is wrong if the station that answers is not the one of the settings, by its name; empty if it is."""
+    expected = settings.station.name
+    if report.station == expected:
+        return ""
+    return f"http.port {settings.http.port}: station {report.station} answers there, expected {expected}"
 
 
 def request_report(place: HttpSettings) -> StationReport:

@@ -100,13 +100,15 @@ def write_record(state: Path, record: DriftRecord) -> None:
 
 
 def read_record(state: Path, recipe: str) -> DriftRecord | None:
-    """Return a recipe's record, None if there is none; MdssError if the file is not such a record."""
+    """Return a recipe's record, None if there is none; MdssError if the file cannot be read, or is not such a record."""
     path = record_path(state, recipe)
     try:
         record = msgspec.json.decode(path.read_bytes(), type=DriftRecord)
     except FileNotFoundError:
         return None
-    except (OSError, *UNREADABLE) as error:
+    except OSError as error:
+        raise MdssError(f"{path}: cannot be read ({error.strerror})") from error
+    except UNREADABLE as error:
         raise MdssError(f"{path}: {error}; expected a record of drift ({FORMAT}); without the file the comparison begins anew") from error
     if record.format != FORMAT:
         raise MdssError(f"{path}: found format {record.format!r}, expected {FORMAT!r}; without the file the comparison begins anew")

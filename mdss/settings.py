@@ -194,10 +194,21 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
     for name in settings.models.preload or ():
         if name not in settings.models.recipes:
             raise file.refusal("models.preload", f"found {name}, expected names that are in models.recipes")
+    _check_no_home(settings, file)
     placed = _placed(settings, path.absolute().parent)
     _check_endpoints(placed, file)
     check_access(placed.security, placed.http, public_endpoints(placed), file)
     return placed, file
+
+
+def _check_no_home(section: Section, file: SettingsFile, above: str = "") -> None:
+    """Refuse a path that begins with ~: only a shell knows whose home that is, and a folder of this name would be made."""
+    for field in msgspec.structs.fields(section):
+        value, place = getattr(section, field.name), f"{above}{field.name}"
+        if isinstance(value, Section):
+            _check_no_home(value, file, f"{place}.")
+        elif field.type in (Endpoint, Location, Location | None) and (value or "").removeprefix(IPC).startswith("~"):
+            raise file.refusal(place, f"found {value[:LONGEST_SHOWN]}, expected a path without ~, which stands for no home folder here")
 
 
 def _placed(section: Kind, folder: Path) -> Kind:

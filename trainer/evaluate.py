@@ -76,7 +76,7 @@ def evaluate(request: Request) -> Evaluation:
 
 
 def unmeasured_sentences(dataset: Dataset) -> list[str]:
-    """Return a sentence on each thing that the test scans lack, and on the figures that it costs; an empty list if they have all."""
+    """Return a sentence on each thing that the scans lack, and on the figures that it costs; an empty list if they have all."""
     test, kinds = dataset.root / "test", sorted({scan.kind for scan in dataset.test})
     defects = [kind for kind in kinds if kind != GOOD]
     sentences = []
@@ -87,6 +87,9 @@ def unmeasured_sentences(dataset: Dataset) -> list[str]:
         sentences.append(f"{test}: found {GOOD} alone, expected each kind of defect as well: without one only false rejects are measured")
     if defects and not dataset.has_truth:
         sentences.append(f"{test / defects[0] / TRUTH}: found no masks there or for another kind; without them pixel metrics are empty")
+    if not dataset.train:
+        lost = "without them no score is matched in brightness"
+        sentences.append(f"{dataset.root / 'train' / GOOD}: found no scans, expected those to train on as well: {lost}")
     return sentences
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from mdss.collection import FOLDER as COLLECTED
 from mdss.collection import PART, RGB, XYZ, CollectedScan, Collection, PartFilter
@@ -101,11 +101,15 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
     """
     if data is not None:
         return Dataset.open(data, unit or "m")
-    card: dict[str, Any] = champion.card.data if champion else {}
-    folder = Path(str(card.get(FOLDER) or ""))
-    if not card.get(FOLDER) or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where somebody's home is closed
+    folder = curated_folder(champion)
+    if champion is None or not folder or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where somebody's home is closed
         return None
-    return Dataset.open(folder, unit or ("mm" if card.get(UNIT) == "mm" else "m"))
+    return Dataset.open(Path(folder), unit or ("mm" if champion.card.data.get(UNIT) == "mm" else "m"))
+
+
+def curated_folder(champion: ModelFolder | None) -> str:
+    """Return the folder of the curated scans that a champion was made from, wherever that was; "" if its card names none."""
+    return str(champion.card.data.get(FOLDER) or "") if champion else ""
 
 
 def made_from(model: ModelFolder) -> frozenset[str]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import click
+
 from mdss import audit
 from mdss.collection import CollectedScan
 from mdss.errors import ModelRefused
@@ -24,6 +26,7 @@ from trainer.gathering import (
     Gathered,
     base_of,
     calibrated_by,
+    curated_folder,
     curated_sides,
     gather,
     is_made_from,
@@ -96,6 +99,9 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     """Return a new plan, with its scans in the work folder. RetrainEnded if there is nothing new."""
     curated = base_of(champion, order.data, order.unit)
     require_start(champion, curated, order.name, order.store)
+    if curated is None and (folder := curated_folder(champion)):
+        lost = f"the champion's curated scans are not at {folder}, or this user may not read them"
+        click.echo(f"retrain: {lost}: learning from collected parts alone; --data names another folder", err=True)
     gathered = gather(order.collection, order.name, with_simulated=order.amounts.with_simulated)
     stored = relevant_models(order, champion)
     left_out = frozenset(str(name) for model in stored for name in model.card.data.get(LEFT_OUT, ()))

@@ -278,3 +278,18 @@ def test_where_the_curated_scans_are_gone_collected_parts_that_became_golden_are
         own.collect(number, scan=replace(good_part(number), rgb=scan.rgb, xyz_mm=scan.xyz_mm))
     plan = plan_of(order_of(own, amounts=replace(FEW, least_new=1)), champion.recipe, champion)
     assert (len(plan.parts), plan.refused) == (len(golden), ())
+
+
+def test_curated_scans_that_are_away_are_missed_aloud_and_those_that_no_card_names_are_not(
+    own: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    said = []
+    for folder in (str(tmp_path / "not mounted"), ""):
+        champion = noted_as(own, folder=folder)
+        plan = plan_of(order_of(own, amounts=FEW), champion.recipe, champion)
+        assert (plan.base, len(plan.base_train)) == (None, 0)
+        said.append([line for line in capsys.readouterr().err.splitlines() if "curated" in line])
+    lost = f"retrain: the champion's curated scans are not at {tmp_path}/not mounted, or this user may not read them"
+    assert said == [[f"{lost}: learning from collected parts alone; --data names another folder"], []]

@@ -107,6 +107,20 @@ def test_status_tells_a_program_the_same(config: Path) -> None:
     assert json.loads(result.stdout)["processes"][0]["reason"] == "[disk] is full"
 
 
+@pytest.mark.usefixtures("board")
+@pytest.mark.parametrize("verb", [["status"], ["status", "--json"], ["recipe", "list"], ["recipe", "list", "--json"]])
+def test_it_is_said_beside_the_output_where_another_station_than_that_of_the_settings_answers(
+    config: Path, port: int, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    config.write_text(config.read_text().replace("line-3", "line-4"))
+    assert main([*verb, "--config", str(config)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out and f"mdss: http.port {port}: station line-3 answers there, expected line-4; give each" in shown.err
+    config.write_text(config.read_text().replace("line-4", "line-3"))
+    assert main([*verb, "--config", str(config)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_status_of_a_station_that_does_not_run_is_a_failure(config: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--config", str(config)]) == 1
     assert f"mdss: http://127.0.0.1:{port}/status: found no answer" in capsys.readouterr().err

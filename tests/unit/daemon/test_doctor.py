@@ -15,7 +15,7 @@ from daemon import doctor, doctor_disk, doctor_machine, doctor_station
 from daemon.child import Child
 from daemon.doctor_station import most_ends
 from daemon.finding import Case, Finding, worst
-from daemon.status import ProcessReport, StationReport
+from daemon.status import ProcessReport, ReloadReport, StationReport
 from mdss.journal import JOURNAL, Journal
 from mdss.settings import Settings
 from tests.alerts import undefined
@@ -176,8 +176,36 @@ def test_a_journal_that_is_gone_is_bad_where_the_station_has_it_open(
     report = StationReport(station="cell", state=state, reason="", is_ready=state == "running", uptime_s=1.0)
     monkeypatch.setattr(doctor, "station_report", lambda _: (report, ""))
     monkeypatch.setattr(doctor, "CHECKS", ())
-    (found,) = doctor.examine(settings(station={"state_directory": str(tmp_path)}))
+    (found,) = doctor.examine(settings(station={"name": "cell", "state_directory": str(tmp_path)}))
     assert (found.subject, found.level) == ("journal", level) and said in found.found
+
+
+def test_another_station_at_its_port_is_named_and_nothing_of_that_one_is_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = StationReport(station="cell-1", state="running", reason="", is_ready=True, uptime_s=1.0)
+    monkeypatch.setattr(doctor, "station_report", lambda _: (other, ""))
+    monkeypatch.setattr(doctor, "CHECKS", (doctor_station.station_findings,))
+    own = {"name": "cell-2", "state_directory": str(tmp_path / "state"), "runtime_directory": str(tmp_path / "run")}
+    journal, found, *_ = doctor.examine(settings(station=own, http={"port": 8421}))
+    assert (journal.level, journal.found) == ("ok", f"{tmp_path}/state/journal.sqlite is not there yet: the first start makes it")
+    assert (found.level, found.found) == ("bad", "http.port 8421: station cell-1 answers there, expected cell-2")
+    assert "http.port of its own" in found.advice and "station.name" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        (None, None),
+        (ReloadReport(at_ns=0, is_applied=True, reason="", keys=("logs.level",)), None),
+        (ReloadReport(at_ns=0, is_applied=False, reason="needs a restart: http.port"), "refused: needs a restart: http.port"),
+    ],
+)
+def test_settings_that_the_station_did_not_take_over_are_weak(last: ReloadReport | None, found: str | None) -> None:
+    report = StationReport(station="cell", state="running", reason="", is_ready=True, uptime_s=90.0, reload=last)
+    told = {finding.subject: finding for finding in doctor_station.station_findings(Case(Settings(), report=report))}
+    assert told["station"].level == "ok" and ("last reload" in told) is (found is not None)
+    assert found is None or (told["last reload"].level, told["last reload"].found) == ("weak", found)
 
 
 def test_a_journal_that_was_replaced_under_the_station_is_bad_and_not_opened(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from bench.drift_line import Draw, StationDrift, normal, quantiles, reference, s
 from mdss.drift import BLOCK_PARTS, KEPT_BLOCKS, REST_BLOCKS, WINDOWS, DriftLimits, rank
 from mdss.drift_record import QUANTITIES, Quantity, Range, read_record, record_path, sentence_of, warnings_of, write_record
 from mdss.errors import MdssError
+from tests.fakes import refuses_with
 
 WINDOW_PARTS = BLOCK_PARTS * WINDOWS[-1]
 
@@ -160,6 +162,13 @@ def test_a_warning_is_read_back_as_a_sentence_and_a_damaged_record_is_named_and_
     with pytest.raises(MdssError, match=r"cap\.json.*expected a record of drift"):
         read_record(tmp_path, "cap")
     assert warnings_of(tmp_path, ["cap"]) == ()
+
+
+def test_a_record_that_this_user_may_not_read_is_no_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", refuses_with(errno.EACCES))  # whoever runs this may be root
+    with pytest.raises(MdssError) as refused:
+        read_record(tmp_path, "cap")
+    assert str(refused.value) == f"{record_path(tmp_path, 'cap')}: cannot be read (Permission denied)"
 
 
 def test_the_figure_that_is_shown_is_beyond_its_limit_when_the_warning_begins() -> None:

@@ -243,6 +243,16 @@ def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path, monkeypatch
     assert (settings.models.store, settings.alerts.password_file) == (f"{tmp_path}/station/models", f"{tmp_path}/secret")
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("station.state_directory", "~/state"), ("security.client_keys", "~mdss/keys"), ("camera.endpoint", "ipc://~/run/frames.sock")],
+)
+def test_a_path_in_the_home_folder_of_a_shell_is_refused_and_no_folder_of_that_name_made(tmp_path: Path, place: str, value: str) -> None:
+    section, key = place.split(".")
+    expected = "expected a path without ~, which stands for no home folder here"
+    assert refusal(tmp_path, f"{section}:\n  {key}: {value}") == f"s.yaml:2: {place}: found {value}, {expected}"
+
+
 def test_a_file_named_from_its_own_folder_gives_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text("station: {name: line-3}")

@@ -35,6 +35,14 @@ def test_masks_that_are_missing_or_lie_in_a_folder_of_another_name_are_said_befo
     assert capsys.readouterr().err == expected
 
 
+def test_training_scans_are_missed_for_the_brightness_that_scores_are_matched_to(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    (sentence,) = said(root)
+    assert (
+        sentence == f"{root}/train/good: found no scans, expected those to train on as well: without them no score is matched in brightness"
+    )
+
+
 def test_good_parts_under_another_name_are_missed(root: Path) -> None:
     (root / "test/good").rename(root / "test/ok")
     (sentence,) = said(root)
