@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mdss.errors import some_of
+from mdss.errors import MdssError, some_of
 from mdss.whole_files import write_json
 from trainer.champion import Champion
 from trainer.dataset import GOOD, MOST_NAMED, TRUTH, Dataset, Unit
@@ -35,9 +35,11 @@ def command(**options: Any) -> None:
     The JSON has all figures, per branch and per kind of defect, at the resolution of the scans. A scan without a part in view is named,
     is in no metric, and counts as rejected in the threshold's rates. These rates are the threshold's alone: what a station leaves
     undecided by its own settings (missing points, guard band) is not in them. Where the pixels of all scans have more than a GiB, they lie
-    in a temporary file, 4 bytes each, in the folder that TMPDIR names: let that be on a disk, as a tmpfs lies in memory.
+    in a temporary file, 4 bytes each, in the folder that TMPDIR names: let that be on a disk, as a tmpfs lies in memory. The exit code is
+    1 if no scan could be judged.
     """
-    evaluate(Request(**options))
+    if evaluate(Request(**options)).timing.parts_per_s is None:
+        raise MdssError("no scan could be judged: the reasons are above, and the figures say nothing of the model")
 
 
 @dataclass(frozen=True)

@@ -202,8 +202,8 @@ def promote(store: Path, name: str, version: str, change: Change = PROMOTION) ->
         if change.instead_of not in (None, before or ""):
             expected = f"expected {change.instead_of or 'none'} as when the {change.what} of {version} began"
             raise MdssError(f"model {name}: found {before or 'none'} as the champion, {expected}; nothing was changed")
-        if before not in (None, version):
-            _link(folder, PREVIOUS, str(before))
+        if before not in (None, version) and (folder / before).is_dir():  # one that is gone is nothing to go back to
+            _link(folder, PREVIOUS, before)
         _link(folder, CHAMPION, version)
         if linked_version(folder, CANDIDATE) == version:
             (folder / CANDIDATE).unlink()

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+import tifffile
 
 from mdss.audit import events
 from mdss.cli import main
@@ -98,6 +100,17 @@ def test_evaluate_writes_every_key_that_was_asked_for(made: Trained, tmp_path: P
     assert sorted(found["scans"]) == sorted(GOOD + PAINTED)
     assert found["rgb"]["i_auroc"] == 1.0  # a painted square is what a colour branch sees
     assert "data:image/png;base64," in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_an_evaluation_in_which_no_scan_could_be_judged_ends_with_1(made: Trained, tmp_path: Path, capsys: Capture) -> None:
+    data = shutil.copytree(made.data, tmp_path / "data")
+    for cloud in data.glob("test/*/xyz/*.tiff"):
+        tifffile.imwrite(cloud, np.full_like(tifffile.imread(cloud), np.nan), photometric="rgb")
+    options = ["--data", str(data), "--recipe", NAME, "--store", str(made.store), "--device", "cpu"]
+    assert main(["evaluate", *options, "--json", str(tmp_path / "evaluation.json")]) == 1
+    said = capsys.readouterr()
+    assert said.out.count("the cloud is empty") == len(GOOD + PAINTED) and "no scan could be judged" in said.err
+    assert sorted(json.loads((tmp_path / "evaluation.json").read_text())["counts"]["undefined"]) == sorted(GOOD + PAINTED)
 
 
 def test_calibrate_makes_a_new_champion_with_the_same_weights_and_another_threshold(copy: Trained, capsys: Capture) -> None:

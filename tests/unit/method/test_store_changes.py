@@ -144,6 +144,15 @@ def test_promoting_the_champion_again_leaves_previous_as_it_was(store: Path) -> 
     assert links(store) == ("0002", "0001", None)
 
 
+def test_a_champion_whose_folder_is_gone_does_not_become_the_one_to_go_back_to(store: Path) -> None:
+    for version in ("0001", "0002", "0003"):
+        model_store.promote(store, "gland", version)
+    shutil.rmtree(store / "gland" / "0003")
+    model_store.promote(store, "gland", "0001")
+    assert links(store) == ("0001", "0002", None)
+    assert model_store.rollback(store, "gland").version == "0002"
+
+
 def test_a_number_that_was_given_once_is_not_given_again_when_its_folder_is_gone(store: Path) -> None:
     model_store.promote(store, "gland", "0003")
     model_store.promote(store, "gland", "0002")
