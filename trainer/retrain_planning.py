@@ -85,7 +85,7 @@ def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
 
 def newest_trained(folder: Path, imported: frozenset[str]) -> ModelFolder | None:
     """Return the newest version that was trained here: one that was imported, or calibrated from another, tells of no training."""
-    for path in reversed(model_store.versions(folder)) if folder.is_dir() else ():
+    for path in reversed(model_store.versions(folder)):
         with suppress(ModelRefused):
             if path.name not in imported and not (model := model_store.open_version(path)).card.derived_from:
                 return model

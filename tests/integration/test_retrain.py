@@ -51,7 +51,8 @@ def test_it_learns_from_good_parts_alone_makes_a_candidate_and_has_nothing_to_le
     assert (record_of(own).outcome, record_of(own).parts_used, record_of(own).parts_refused) == ("candidate", result.parts_used, 1)
     assert not work_of(own).exists()
     assert [(each.what, each.after) for each in events(folder)] == [("train", "0001"), ("candidate", "0002")]
-    assert "8 curated and " in events(folder)[-1].why and "1 refused (1 duplicate)" in events(folder)[-1].why
+    assert "8 curated and " in events(folder)[-1].why
+    assert events(folder)[-1].why.endswith("1 refused (1 duplicate), 1 unreviewed, 1 confirmed defects")
     again = retrain(order_of(own))
     assert (again.outcome, again.exit_code) == ("nothing_new", 3)
     assert "1 that were not accepted wait for a person to review them" in again.sentence
