@@ -19,8 +19,8 @@ import json, os, sys
 from mdss.cli import main
 print(main(sys.argv[1:]))
 import cv2, torch
-said = [os.environ[pool] for pool in {POOLS}], torch.get_num_threads(), cv2.getNumThreads(), os.getpriority(os.PRIO_PROCESS, 0), os.umask(0) & 0o027
-print(json.dumps(said))
+threads = [os.environ[pool] for pool in {POOLS}], torch.get_num_threads(), cv2.getNumThreads()
+print(json.dumps([*threads, os.getpriority(os.PRIO_PROCESS, 0), os.umask(0) & 0o027]))
 """
 
 
