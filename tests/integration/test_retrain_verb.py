@@ -7,11 +7,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import yaml
 
+from mdss.method.model_store import open_champion
 from tests.retraining import NEW, Plant, good_part, order_of
 from tests.station import NAME
 from trainer.low_priority import NICEST, POOLS
+from trainer.retrain_planning import plan_of
 
 pytestmark = pytest.mark.timeout(180)
 LOOKS_AT_ITSELF = f"""
@@ -60,6 +64,20 @@ def test_the_sides_of_parts_have_the_shares_that_are_asked_for(own: Plant) -> No
         assert (done.returncode, found["parts_new"], [each["result_id"] for each in found["refused"]]) == (4, NEW - 1, ["result-0"])
         assert {part["use"] for part in plan["parts"]} - {"train"} == uses - {"train"}
         assert found["parts_used"] == sum(part["use"] in ("train", "validation") for part in plan["parts"])
+
+
+def test_parts_that_lack_more_points_than_the_station_puts_up_with_are_refused(own: Plant) -> None:
+    for number in range(NEW):
+        scan = good_part(number)
+        seen = np.flatnonzero(np.isfinite(scan.xyz_mm[..., 2]).any(axis=1))
+        scan.xyz_mm[seen[:: 4 if number else 1000]] = np.nan  # a quarter of the rows, or one
+        own.collect(number, scan=scan)
+    champion = open_champion(own.store, NAME)
+    assert plan_of(order_of(own), champion.recipe, champion).refused == ()
+    own.config.write_text(yaml.safe_dump(yaml.safe_load(own.config.read_text()) | {"fusion": {"max_invalid_point_ratio": 0.2}}))
+    done = run(own, "--full-speed", "--least-new", str(NEW))
+    assert done.returncode == 4 and f"found 1 new good parts, expected at least {NEW}" in done.stderr
+    assert f"Refused: {NEW - 1} missing_points; {order_of(own).last_plan} has the reason for each" in done.stderr
 
 
 @pytest.mark.parametrize(

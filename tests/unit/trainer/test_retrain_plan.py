@@ -39,6 +39,7 @@ from trainer.retrain_plan import (
     read_plan,
 )
 from trainer.retrain_planning import may_be_learned, require_enough, require_new_parts
+from trainer.retrain_run import summary
 
 HALVES = Shares(validation=0.5, gate=0.0)
 
@@ -127,6 +128,20 @@ def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collectio
     assert [each.result_id for each in plan.of("defect")] == ["r7"]
     assert len(plan.of("train")) + len(plan.of("validation")) == len(plan.learned) == 7
     assert plan.new == 6  # r0 was learned before
+
+
+def test_the_sentence_about_a_plan_counts_each_kind_of_part_for_itself() -> None:
+    uses: tuple[Use, ...] = (*3 * ("train",), *4 * ("validation",), *5 * ("gate",), *6 * ("defect",))
+    parts = [PlannedPart(result_id=f"r{number}", part_id="", use=use, is_new=number != 0) for number, use in enumerate(uses)]
+    refused = tuple(Refused("x", "", code, "why") for code in ("dark", "dark", "defect"))
+    plan = msgspec.structs.replace(
+        plan_of([], []), base_train=("a",), base_validation=("b", "c"), parts=tuple(parts), refused=refused, unreviewed=7
+    )  # fmt: skip
+    assert summary(plan) == (
+        "1 curated and 3 collected parts to train on, 2 and 4 for the threshold, 5 to judge by; "
+        "11 are new, 3 refused (2 dark, 1 defect), 7 unreviewed, 6 confirmed defects"
+    )
+    assert ", 0 refused, " in summary(msgspec.structs.replace(plan, refused=()))
 
 
 def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_lacks_is_named(tmp_path: Path) -> None:
