@@ -126,9 +126,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name; copy its content if the file system, or a protection of links, does not allow that."""
     try:
         os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
+    except OSError:  # also for a file that is gone, which the copy names
         shutil.copyfile(source, target)
 
 
