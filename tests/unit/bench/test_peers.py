@@ -148,8 +148,19 @@ def test_fpfh_describes_a_part_alike_in_every_size_and_wherever_the_camera_stand
     for xyz, pitch in ((100 * part.xyz, 100 * pitch_mm), (turned, pitch_mm)):
         away = np.linalg.norm(describe(xyz, pitch) - usual, axis=1)
         assert np.median(away) < 0.01 * np.median(np.linalg.norm(usual, axis=1))
-    large = [dataclasses.replace(each, xyz=100 * each.xyz) for each in (part, part)]
-    assert FpfhBank.fit(large, 0.1).pitch_mm == pytest.approx(100 * pitch_mm)
+    large = dataclasses.replace(part, xyz=100 * part.xyz)
+    bank = FpfhBank.fit([large, large], 1.0)
+    assert bank.pitch_mm == pytest.approx(100 * pitch_mm) and bank.map_of(large).max() < 0.01 * np.median(np.linalg.norm(usual, axis=1))
+
+
+def test_fpfh_describes_a_point_by_what_lies_up_to_fourteen_pixels_away() -> None:
+    pytest.importorskip("open3d", reason="an extra: pip install -e '.[peers]'")
+    across, down = np.meshgrid(np.arange(61, dtype=np.float32), np.arange(61, dtype=np.float32))
+    before = np.stack([across, down, 500 + np.sin(across) * np.cos(down)], axis=2)
+    after = before.copy()
+    after[30, 30, 2] += 1
+    is_other = np.linalg.norm(describe(after, 1.0) - describe(before, 1.0), axis=1).reshape(61, 61) > 1e-3
+    assert 13 < np.hypot(across - 30, down - 30)[is_other].max() < 15  # 100 neighbours of 100 neighbours, whose normals are of 30
 
 
 def test_without_open3d_the_command_says_how_to_install_it_and_does_nothing(
