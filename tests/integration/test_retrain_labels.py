@@ -167,7 +167,7 @@ def test_what_is_called_a_defect_is_left_out_and_missed_whether_it_was_to_train_
     for number in range(50, 50 + 2 * NEW):
         own.collect(number)
     before = planned(order)
-    of_use = {use: before.of(use)[0].result_id for use in ("train", "validation", "gate")}  # type: ignore[arg-type]
+    of_use = {use: before.of(use)[0].result_id for use in ("train", "validation", "gate")}
     curated = [Path(names[0]).stem for names in (before.base_train, before.base_validation)]
     assert defects_since(order, before) == []
     for result_id in (*of_use.values(), *curated):
