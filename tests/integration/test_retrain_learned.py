@@ -118,3 +118,14 @@ def test_a_first_model_that_was_interrupted_is_gone_on_with_though_nobody_names_
     again = order_of(own, amounts=replace(FEW, least_new=1000))
     check_order(again)
     assert resumable_plan(again, recipe_of(again, None), None) == plan
+    with pytest.raises(BadInput, match=r"no champion in .* and no --data"):  # where that plan cannot be gone on with
+        plan_of(again, recipe_of(again, None), None)
+
+
+def test_of_more_good_parts_than_the_budget_the_newest_are_learned_from_and_those_that_somebody_marked_before_them(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    own.mark("result-1", "good")
+    order, champion = order_of(own, amounts=replace(FEW, budget=3, least_new=1)), open_champion(own.store, NAME)
+    parts = plan_of(order, champion.recipe, champion).parts
+    assert [part.result_id for part in parts] == ["result-1", f"result-{NEW - 1}", f"result-{NEW - 2}"]
