@@ -102,6 +102,8 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
     content = first.read_bytes()
     first.write_bytes(content + b" ")
     assert resumable_plan(order, champion.recipe, champion) is None
+    first.unlink()
+    assert resumable_plan(order, champion.recipe, champion) is None
     first.write_bytes(content)
     assert resumable_plan(order, champion.recipe, champion) == plan
     for kind in ("rgb", "xyz"):
