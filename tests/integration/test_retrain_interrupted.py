@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mdss.method import calibration, model_store
@@ -17,7 +18,7 @@ from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to
+from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to
 from tests.station import NAME
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of
@@ -126,6 +127,20 @@ def test_a_plan_with_fewer_new_parts_than_are_asked_for_by_now_is_given_up_and_k
         own.collect(number)
     assert retrain(order_of(own)).outcome == "candidate"
     assert len(shown_to(own, "0002")) == NEW
+
+
+def test_a_unit_is_that_of_curated_scans_and_without_any_no_reason_to_give_a_plan_up(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own, data=own.data, unit="mm"), open_champion(own.store, NAME)
+    plan = msgspec.structs.replace(plan_of(order_of(own), champion.recipe, champion), base_unit="mm")
+    write_json(order.work / PLAN, plan)
+    assert resumable_plan(order, champion.recipe, champion) == resumable_plan(order_of(own), champion.recipe, champion) == plan
+    assert resumable_plan(order_of(own, data=own.data), champion.recipe, champion) is None  # m, where nothing else is said of --data
+    champion = noted_as(own, folder="")
+    plan = plan_of(order_of(own), champion.recipe, champion)
+    write_json(order.work / PLAN, plan)
+    assert resumable_plan(order_of(own, unit="mm"), champion.recipe, champion) == plan
 
 
 @pytest.mark.parametrize("name", ["", "0042", "\xe9"])
