@@ -65,12 +65,13 @@ class BackboneTarget:
 def sample_layer(layer: Tensor, stride_px: int, side_px: int) -> Tensor:
     """Return a backbone layer of the doubled crop, averaged 3 x 3, at the centres of the teacher's positions.
 
-    Cell k is centred on pixel stride * k + stride - 1 of the doubled crop, which is (that + 0.5) / 2 - 0.5 of the crop.
+    Cell k is centred on pixel stride * k + stride - 1 of the doubled crop, which is (that + 0.5) / 2 - 0.5 of the crop. All
+    positions lie so far inside that none meets the edge of a layer.
     """
-    layer = F.avg_pool2d(layer, 3, 1, padding=1, count_include_pad=False)
+    layer = F.avg_pool2d(layer, 3, 1, padding=1)
     pixels = torch.arange(positions(side_px)) * STRIDE_PX + CENTRE_PX
     cells = ((pixels + 0.5) * 2 - 0.5 - (stride_px - 1)) / stride_px
     grid = (2 * cells + 1) / layer.shape[-1] - 1  # align_corners=False
     rows, columns = torch.meshgrid(grid, grid, indexing="ij")
     at = torch.stack([columns, rows], -1).to(layer.device).expand(len(layer), -1, -1, -1)
-    return F.grid_sample(layer, at, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(layer, at, mode="bilinear", align_corners=False)

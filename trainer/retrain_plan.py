@@ -126,14 +126,15 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name; copy its content if the file system, or a protection of links, does not allow that."""
     try:
         os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
+    except OSError:  # also for a file that is gone, which the copy names
         shutil.copyfile(source, target)
 
 
 def read_plan(work: Path) -> Plan | None:
-    """Return the plan of an interrupted training; None if there is none. BadInput says why one cannot be continued."""
+    """Return the plan of an interrupted training; None if there is none. BadInput says why one cannot be continued.
+
+    Its curated scans are not looked at: `base_set` does that.
+    """
     path = work / PLAN
     if not path.exists():
         return None
@@ -141,8 +142,7 @@ def read_plan(work: Path) -> Plan | None:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
     except UNREADABLE as error:
         raise BadInput(f"{path}: {error}; expected the plan of a retraining of this release") from error
-    wanted = [work / PARTS / part.result_id / name for part in plan.parts for name in (RGB, XYZ)]
-    for file in (*wanted, *(Path(plan.base or "") / name for name in (*plan.base_train, *plan.base_validation))):
+    for file in (work / PARTS / part.result_id / name for part in plan.parts for name in (RGB, XYZ)):
         if not file.is_file():
             raise BadInput(f"{file}: no such file; expected a scan that {path} names")
     return plan

@@ -88,7 +88,7 @@ def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
 
 def newest_trained(folder: Path, imported: frozenset[str]) -> ModelFolder | None:
     """Return the newest version that was trained here: one that was imported, or calibrated from another, tells of no training."""
-    for path in reversed(model_store.versions(folder)) if folder.is_dir() else ():
+    for path in reversed(model_store.versions(folder)):
         with suppress(ModelRefused):
             if path.name not in imported and not (model := model_store.open_version(path)).card.derived_from:
                 return model
@@ -185,7 +185,7 @@ def examine_parts(
 ) -> PartExamination:
     """Return the parts that are fit to learn from, and the refused ones."""
     settings = recipe.point_cloud
-    judge = Champion.load(order.store, order.name, order.device) if champion else None
+    judge = Champion.of(champion, order.device) if champion else None
     known = measure_curated(base, settings) if base else []
     golden = measure_golden(champion) if champion and not base else []
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
@@ -195,13 +195,12 @@ def examine_parts(
 
 
 def require_enough(order: RetrainOrder, plan: Plan) -> None:
-    """End if too little is left to learn from, and say by how much; scans linked for a new training are removed."""
+    """End if too little is left to learn from, and say by how much; the scans that were linked for it are removed."""
     lacking = [] if plan.is_base_new else shortage("new good parts", plan.new, order.amounts.least_new)
     lacking += shortage("parts to train on", len(plan.base_train) + len(plan.of("train")), MIN_TRAINING_PARTS)
     lacking += shortage("parts to set the threshold from", len(plan.base_validation) + len(plan.of("validation")), MIN_PARTS)
     if lacking:
-        if not (order.work / PLAN).exists():  # nobody would continue with them, and the station needs the room
-            shutil.rmtree(order.work, ignore_errors=True)
+        shutil.rmtree(order.work, ignore_errors=True)  # nobody would continue with them, and the station needs the room
         why = in_words(plan.refused) or "none"
         raise RetrainEnded("refused_data", f"{'; '.join(lacking)}. Refused: {why}; {order.last_plan} has the reason for each")
 

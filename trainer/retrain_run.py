@@ -134,8 +134,12 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
     """Return why a plan is not what would be planned now; "" if it can be continued."""
     if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
         return "the champion or the settings have changed since"
-    if order.data is not None and (plan.base, plan.base_unit) != (str(order.data.resolve()), order.unit or "m"):
-        return f"its curated scans are those of {plan.base or 'no folder'}"
+    base = str(order.data.resolve()) if order.data else plan.base
+    unit = order.unit or ("m" if order.data else plan.base_unit)
+    if base and (plan.base, plan.base_unit) != (base, unit):
+        return f"its curated scans are those of {plan.base or 'no folder'} in {plan.base_unit}"
+    if not plan.is_base_new and plan.new < order.amounts.least_new:
+        return f"it learns from {plan.new} new good parts, and by now at least {order.amounts.least_new} are asked for (--least-new)"
     if plan.with_simulated and not order.amounts.with_simulated:
         return "it learns from simulated parts as well, which only --with-simulated asks for"
     spoilt = defects_since(order, plan)

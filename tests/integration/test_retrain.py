@@ -15,7 +15,7 @@ from mdss.audit import events
 from mdss.cli import main
 from mdss.errors import BadInput, CutOff, MdssError, ModelRefused
 from mdss.method.golden import read_golden
-from mdss.method.model_store import ModelFolder, linked_version, open_champion, promote, rollback, versions
+from mdss.method.model_store import ModelFolder, linked_version, open_champion, open_version, promote, rollback, versions
 from mdss.method.store_lock import StoreBusy
 from mdss.retraining import RetrainRecord, read_records, write_record
 from tests.retraining import FEW, NEW, Plant, answered, good_part, noted_as, order_of, record_of, shown_to, work_of
@@ -47,11 +47,12 @@ def test_it_learns_from_good_parts_alone_makes_a_candidate_and_has_nothing_to_le
     assert (linked_version(folder, "candidate"), linked_version(folder, "champion")) == ("0002", "0001")
     assert sorted(shown_to(own, "0002")) == sorted((parts - {"result-0"}) | {"result-50", "result-53"})  # the newer scan of part 0
     assert Path(result.report).is_file()
-    assert result.parts_refused == {"duplicate": 1}
+    assert result.parts_refused == open_version(folder / "0002").card.data["refused_parts"] == {"duplicate": 1}
     assert (record_of(own).outcome, record_of(own).parts_used, record_of(own).parts_refused) == ("candidate", result.parts_used, 1)
     assert not work_of(own).exists()
     assert [(each.what, each.after) for each in events(folder)] == [("train", "0001"), ("candidate", "0002")]
-    assert "8 curated and " in events(folder)[-1].why and "1 refused (1 duplicate)" in events(folder)[-1].why
+    assert "8 curated and " in events(folder)[-1].why
+    assert events(folder)[-1].why.endswith("1 refused (1 duplicate), 1 unreviewed, 1 confirmed defects")
     again = retrain(order_of(own))
     assert (again.outcome, again.exit_code) == ("nothing_new", 3)
     assert "1 that were not accepted wait for a person to review them" in again.sentence

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mdss.method import calibration, model_store
@@ -17,7 +18,7 @@ from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, order_of, record_of, shown_to
+from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to
 from tests.station import NAME
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of
@@ -95,11 +96,14 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
     write_json(order.work / PLAN, plan)
     assert resumable_plan(order, champion.recipe, champion) == plan
     assert resumable_plan(order_of(own), champion.recipe, champion) == plan  # a timer, which names none
-    assert resumable_plan(order_of(own, data=data, unit="mm"), champion.recipe, champion) is None
+    for other in ({"data": data, "unit": "mm"}, {"unit": "mm"}):
+        assert resumable_plan(order_of(own, **other), champion.recipe, champion) is None
     assert resumable_plan(order_of(own, data=own.data), champion.recipe, champion) is None
     first = min((data / "train" / "good" / "rgb").iterdir())
     content = first.read_bytes()
     first.write_bytes(content + b" ")
+    assert resumable_plan(order, champion.recipe, champion) is None
+    first.unlink()
     assert resumable_plan(order, champion.recipe, champion) is None
     first.write_bytes(content)
     assert resumable_plan(order, champion.recipe, champion) == plan
@@ -107,6 +111,36 @@ def test_a_plan_is_given_up_where_the_curated_scans_are_others_by_now(own: Plant
         first = min((data / "train" / "good" / kind).iterdir())
         shutil.copy(first, first.with_stem("another"))
     assert resumable_plan(order, champion.recipe, champion) is None
+
+
+def test_a_plan_with_fewer_new_parts_than_are_asked_for_by_now_is_given_up_and_keeps_nobody_from_learning_those_that_came_since(
+    own: Plant, passing: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own.collect(0)
+    few, champion = order_of(own, amounts=replace(FEW, least_new=1)), open_champion(own.store, NAME)
+    plan = plan_of(few, champion.recipe, champion)
+    write_json(few.work / PLAN, plan)
+    assert retrain(order_of(own)).outcome == "nothing_new"
+    assert f"is given up: it learns from 1 new good parts, and by now at least {NEW} are asked for" in capsys.readouterr().err
+    assert resumable_plan(few, champion.recipe, champion) == plan
+    for number in range(1, NEW):
+        own.collect(number)
+    assert retrain(order_of(own)).outcome == "candidate"
+    assert len(shown_to(own, "0002")) == NEW
+
+
+def test_a_unit_is_that_of_curated_scans_and_without_any_no_reason_to_give_a_plan_up(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own, data=own.data, unit="mm"), open_champion(own.store, NAME)
+    plan = msgspec.structs.replace(plan_of(order_of(own), champion.recipe, champion), base_unit="mm")
+    write_json(order.work / PLAN, plan)
+    assert resumable_plan(order, champion.recipe, champion) == resumable_plan(order_of(own), champion.recipe, champion) == plan
+    assert resumable_plan(order_of(own, data=own.data), champion.recipe, champion) is None  # m, where nothing else is said of --data
+    champion = noted_as(own, folder="")
+    plan = plan_of(order_of(own), champion.recipe, champion)
+    write_json(order.work / PLAN, plan)
+    assert resumable_plan(order_of(own, unit="mm"), champion.recipe, champion) == plan
 
 
 @pytest.mark.parametrize("name", ["", "0042", "\xe9"])

@@ -15,7 +15,7 @@ from mdss.collection import REVIEW
 from mdss.method.golden import read_golden
 from mdss.method.model_store import Change, linked_version, open_champion, promote, versions
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, answered, good_part, order_of, shown_to
+from tests.retraining import FEW, NEW, Plant, answered, good_part, noted_as, order_of, shown_to
 from tests.station import NAME
 from trainer import retrain_run
 from trainer.gathering import Shares
@@ -23,7 +23,7 @@ from trainer.model_maker import store_recalibrated
 from trainer.retrain_gate import evidence_of
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import PLAN, Plan
-from trainer.retrain_planning import plan_of
+from trainer.retrain_planning import defects_since, plan_of
 from trainer.retrain_run import resumable_plan, retrain
 
 pytestmark = pytest.mark.timeout(180)
@@ -144,6 +144,50 @@ def test_a_curated_scan_stays_left_out_when_the_station_has_pruned_it_with_what_
     assert retrain(order_of(own, promote=True)).outcome == "candidate"
     assert "result-5" not in open_champion(own.store, NAME).card.data["scans"]
     assert [path.name for path in versions(own.store / NAME)] == ["0001", "0002", "0003"]
+
+
+def test_a_curated_scan_that_was_left_out_is_learned_from_again_once_somebody_calls_it_good(own: Plant, tmp_path: Path) -> None:
+    for number in range(4 * NEW):
+        own.collect(number)
+    order = order_of(own, data=exported(own, tmp_path / "data"), unit="mm")
+    own.mark("result-5", "defect")
+    noted_as(own, left_out_scans=["result-5"])
+    assert planned(order).base_left_out == ("result-5",)
+    own.mark("result-5", "good")
+    plan = planned(order)
+    assert plan.base_left_out == () and len(plan.base_train) + len(plan.base_validation) == 4 * NEW
+
+
+def test_what_is_called_a_defect_is_left_out_and_missed_whether_it_was_to_train_on_or_to_set_the_threshold_from(
+    own: Plant, tmp_path: Path
+) -> None:
+    for number in range(4 * NEW):
+        own.collect(number)
+    order = order_of(own, data=exported(own, tmp_path / "data"), unit="mm")
+    for number in range(50, 50 + 2 * NEW):
+        own.collect(number)
+    before = planned(order)
+    of_use = {use: before.of(use)[0].result_id for use in ("train", "validation", "gate")}
+    curated = [Path(names[0]).stem for names in (before.base_train, before.base_validation)]
+    assert defects_since(order, before) == []
+    for result_id in (*of_use.values(), *curated):
+        own.mark(result_id, "defect")
+    assert defects_since(order, before) == sorted([of_use["train"], of_use["validation"], *curated])
+    assert planned(order).base_left_out == tuple(sorted(curated))
+
+
+def test_a_curated_scan_in_doubt_is_refused_once_with_its_part_and_so_is_one_whose_review_is_lost(own: Plant, tmp_path: Path) -> None:
+    for number in range(4 * NEW):
+        own.collect(number)
+    order = order_of(own, data=exported(own, tmp_path / "data"), unit="mm")
+    own.mark(own.collect(50, "NotOK", part_id="part-5"), "defect")
+    own.collect(51)
+    (own.state / "collected" / NAME / "result-51").joinpath(REVIEW).write_text("{")
+    refused = [(each.result_id, each.part_id, each.reason) for each in planned(order).refused if each.code == "defect"]
+    assert refused == [
+        ("result-5", "part-5", "it is a curated scan, and since then somebody has called it, or another scan of the part, a defect"),
+        ("result-51", "part-51", "its review cannot be read any more; expected it to be marked as good"),
+    ]
 
 
 def test_another_scan_of_a_curated_part_stays_in_its_split(own: Plant, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import torch
 
 from bench import peers
 from bench.feature_bank import Describer, FeatureBank
-from bench.fpfh_bank import FpfhBank, pitch_of
+from bench.fpfh_bank import FpfhBank, describe, pitch_of
 from bench.memory_bank import BLOCK, MemoryBank, candidates_of, coreset
 from bench.peers import Comparison, Row, costs_of, main, table
+from mdss.method.grid import is_measured
 from mdss.method.model_store import open_champion
 from mdss.method.point_cloud import Prepared
 from mdss.method.student_teacher import StudentTeacher
@@ -104,6 +105,62 @@ def test_the_fpfh_bank_scores_a_bump_above_good_parts(tmp_path: Path) -> None:
     training, sound, faulty, _ = parts_of(tmp_path / "line", tmp_path / "teacher.safetensors")
     bank = FpfhBank.fit(training, 0.1)
     assert float(bank.map_of(faulty[0]).max()) > max(float(bank.map_of(part).max()) for part in sound)
+
+
+def test_the_pitch_is_that_of_most_neighbours_in_a_row_of_all_parts_whatever_is_missing(trained: Trained) -> None:
+    dataset = Dataset.open(trained.data, "m")
+    (part,) = prepare_all(dataset, dataset.train[:1], small_recipe(Path("none")))
+    across, down = np.meshgrid(np.arange(10, dtype=np.float32), np.arange(10, dtype=np.float32))
+    near, far = (np.stack([pitch_mm * across, 7 * down, np.zeros_like(down)], axis=2) for pitch_mm in (2, 3))
+    near[:, 0, 2] = 1000  # a step in the middle of nowhere
+    near[3, 3] = far[5] = np.nan
+    parts = [dataclasses.replace(part, xyz=xyz) for xyz in (near, far, far)]
+    assert (pitch_of(parts[:1]), pitch_of(parts)) == (2, 3)
+
+
+def measured_parts(folder: Path) -> list[Prepared]:
+    """Return three parts of a line, all of the same product."""
+    write_tiny_line(folder, size=SIZE)
+    dataset = Dataset.open(folder, "m")
+    return prepare_all(dataset, dataset.train[:3], small_recipe(Path("none")))
+
+
+def test_the_fpfh_bank_finds_what_it_remembers_and_nothing_beside_the_part(tmp_path: Path) -> None:
+    pytest.importorskip("open3d", reason="an extra: pip install -e '.[peers]'")
+    *known, other = measured_parts(tmp_path / "line")
+    bank = FpfhBank.fit(known, 1.0)
+    points = [int(is_measured(part.xyz).sum()) for part in known]
+    assert bank.size_mb == pytest.approx(sum(points) * 33 * 4 / 1e6)
+    heat = bank.map_of(other)
+    assert heat.shape == other.xyz.shape[:2] and max(bank.map_of(part).max() for part in known) < 1e-3 * heat.max()
+    left = int(np.flatnonzero(is_measured(other.xyz).any(axis=0))[0])
+    assert heat[:, left:].any() and not heat[:, : left - 20].any() and heat[:, left - 4].any()  # the blur is some pixels wide
+    assert FpfhBank.fit(known, 0.1).size_mb == pytest.approx(0.1 * bank.size_mb, rel=0.01)
+
+
+def test_fpfh_describes_a_part_alike_in_every_size_and_wherever_the_camera_stands(tmp_path: Path) -> None:
+    pytest.importorskip("open3d", reason="an extra: pip install -e '.[peers]'")
+    part, *_ = measured_parts(tmp_path / "line")
+    pitch_mm = pitch_of([part])
+    usual = describe(part.xyz, pitch_mm)
+    assert usual.shape == (is_measured(part.xyz).sum(), 33)
+    turned = part.xyz @ np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0], [0.48, 0.64, 0.6]], np.float32)
+    for xyz, pitch in ((100 * part.xyz, 100 * pitch_mm), (turned, pitch_mm)):
+        away = np.linalg.norm(describe(xyz, pitch) - usual, axis=1)
+        assert np.median(away) < 0.01 * np.median(np.linalg.norm(usual, axis=1))
+    large = dataclasses.replace(part, xyz=100 * part.xyz)
+    bank = FpfhBank.fit([large, large], 1.0)
+    assert bank.pitch_mm == pytest.approx(100 * pitch_mm) and bank.map_of(large).max() < 0.01 * np.median(np.linalg.norm(usual, axis=1))
+
+
+def test_fpfh_describes_a_point_by_what_lies_up_to_fourteen_pixels_away() -> None:
+    pytest.importorskip("open3d", reason="an extra: pip install -e '.[peers]'")
+    across, down = np.meshgrid(np.arange(61, dtype=np.float32), np.arange(61, dtype=np.float32))
+    before = np.stack([across, down, 500 + np.sin(across) * np.cos(down)], axis=2)
+    after = before.copy()
+    after[30, 30, 2] += 1
+    is_other = np.linalg.norm(describe(after, 1.0) - describe(before, 1.0), axis=1).reshape(61, 61) > 1e-3
+    assert 13 < np.hypot(across - 30, down - 30)[is_other].max() < 15  # 100 neighbours of 100 neighbours, whose normals are of 30
 
 
 def test_without_open3d_the_command_says_how_to_install_it_and_does_nothing(

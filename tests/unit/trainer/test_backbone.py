@@ -96,6 +96,19 @@ def test_each_position_is_given_the_middle_of_its_pixel_in_the_doubled_crop(stri
     assert answer[0, inside].numpy() == pytest.approx(((positions + 0.5) * 2 - 0.5)[inside].numpy(), abs=1e-3)
 
 
+@pytest.mark.parametrize("stride", [8, 16])
+def test_a_position_is_given_the_mean_of_three_by_three_cells_and_none_lies_so_near_the_edge_that_some_are_missing(stride: int) -> None:
+    for side_px in range(48, 136, 8):
+        cells = torch.ones(1, 1, 2 * side_px // stride, 2 * side_px // stride)
+        assert sample_layer(cells, stride, side_px).numpy() == pytest.approx(1, abs=1e-5)
+    cells = torch.ones(1, 1, 192 // stride, 192 // stride)
+    for axis in (2, 3):
+        one_in_three = torch.zeros_like(cells)
+        one_in_three.index_fill_(axis, torch.arange(0, cells.shape[axis], 3), 3)
+        answer = sample_layer(one_in_three, stride, 96)[..., 4:-4, 4:-4]
+        assert answer.numpy() == pytest.approx(1, abs=1e-5)
+
+
 def test_grey_is_nothing_to_the_first_layer_and_each_of_the_additions_counts() -> None:
     fine, coarse = linear_backbone()(torch.full((1, 3, 64, 64), 0.5))
     assert fine[0, :, 0, 0].numpy() == pytest.approx(0.01 * 2**3, rel=1e-4)  # the first layer's bias, after the additions up to stride 8

@@ -39,6 +39,7 @@ from trainer.retrain_plan import (
     read_plan,
 )
 from trainer.retrain_planning import may_be_learned, require_enough, require_new_parts
+from trainer.retrain_run import summary
 
 HALVES = Shares(validation=0.5, gate=0.0)
 
@@ -79,6 +80,8 @@ def test_what_the_station_prunes_is_still_there_for_the_training(collection: Col
     assert collection.parts() == []
     plan = plan_of(parts, [])
     found = collected_set(tmp_path / "work", plan)
+    for scans_of_use, use in ((found.train, "train"), (found.validation, "validation")):
+        assert [scan.name for scan in scans_of_use] == [part.result_id for part in plan.of(use)]  # type: ignore[arg-type]
     assert len(found.train) + len(found.validation) == 3
     for scan in (*found.train, *found.validation):
         loaded = found.load(scan)
@@ -129,6 +132,20 @@ def test_a_plan_says_what_each_part_is_for_and_what_is_new(collection: Collectio
     assert plan.new == 6  # r0 was learned before
 
 
+def test_the_sentence_about_a_plan_counts_each_kind_of_part_for_itself() -> None:
+    uses: tuple[Use, ...] = (*3 * ("train",), *4 * ("validation",), *5 * ("gate",), *6 * ("defect",))
+    parts = [PlannedPart(result_id=f"r{number}", part_id="", use=use, is_new=number != 0) for number, use in enumerate(uses)]
+    refused = tuple(Refused("x", "", code, "why") for code in ("dark", "dark", "defect"))
+    plan = msgspec.structs.replace(
+        plan_of([], []), base_train=("a",), base_validation=("b", "c"), parts=tuple(parts), refused=refused, unreviewed=7
+    )  # fmt: skip
+    assert summary(plan) == (
+        "1 curated and 3 collected parts to train on, 2 and 4 for the threshold, 5 to judge by; "
+        "11 are new, 3 refused (2 dark, 1 defect), 7 unreviewed, 6 confirmed defects"
+    )
+    assert ", 0 refused, " in summary(msgspec.structs.replace(plan, refused=()))
+
+
 def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_lacks_is_named(tmp_path: Path) -> None:
     order = RetrainOrder(Settings(station=StationSettings(state_directory=str(tmp_path))), "cap", amounts=RetrainAmounts(least_new=3))
     uses: tuple[Use, ...] = ("train", "validation", "validation", "defect", "defect")
@@ -138,7 +155,7 @@ def test_curated_and_collected_parts_count_together_towards_the_fewest_and_what_
     lacking = (
         "found 2 parts to train on, expected at least 3: 1 more is needed; found 4 parts to set the threshold from, expected at least 5"
     )
-    with pytest.raises(RetrainEnded, match=lacking):
+    with pytest.raises(RetrainEnded, match=rf"{lacking}.*\. Refused: none; "):
         require_enough(order, msgspec.structs.replace(enough, base_train=("a",), base_validation=("c", "d")))
 
 
@@ -176,6 +193,8 @@ def test_what_one_champion_would_not_accept_is_asked_of_another_again_and_so_is_
     for champion, kept in (("0001", ["dark", "not_normal"]), ("0002", ["dark"])):
         assert [each.code for each in last_refusals(tmp_path / "cap.json", champion)] == kept
     assert last_refusals(tmp_path / "none.json", "0001") == ()
+    (tmp_path / "cap.json").write_bytes(b"{")
+    assert last_refusals(tmp_path / "cap.json", "0001") == ()
 
 
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
@@ -203,12 +222,13 @@ def test_a_plan_of_an_earlier_release_is_gone_on_with_whatever_more_it_says_of_a
     assert read_plan(tmp_path) == plan_of([part], [])
 
 
-def test_a_plan_whose_scans_are_gone_is_not_gone_on_with(collection: Collection, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [RGB, XYZ])
+def test_a_plan_whose_scans_are_gone_is_not_gone_on_with(collection: Collection, tmp_path: Path, file: str) -> None:
     part = collected(collection, 0)
     link_parts([part], tmp_path)
     write_json(tmp_path / PLAN, plan_of([part], []))
-    (tmp_path / PARTS / "r0" / XYZ).unlink()
-    with pytest.raises(BadInput, match=r"xyz\.tiff: no such file; expected a scan that"):
+    (tmp_path / PARTS / "r0" / file).unlink()
+    with pytest.raises(BadInput, match=rf"{file}: no such file; expected a scan that"):
         read_plan(tmp_path)
 
 
@@ -218,7 +238,8 @@ def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
         read_plan(tmp_path)
 
 
-def test_curated_scans_that_changed_meanwhile_are_not_mixed_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_curated_scans_that_changed_meanwhile_are_not_mixed_in(tmp_path: Path, split: str) -> None:
     write_tiny_line(tmp_path / "data")
     base = Dataset.open(tmp_path / "data", "m")
     plan = plan_of([], [], base)
@@ -226,6 +247,7 @@ def test_curated_scans_that_changed_meanwhile_are_not_mixed_in(tmp_path: Path) -
     assert found is not None and found.train == base.train
     assert base_set(msgspec.structs.replace(plan, base=None)) is None
     for folder, suffix in (("rgb", "png"), ("xyz", "tiff")):
-        shutil.copy(tmp_path / "data/train/good" / folder / f"000.{suffix}", tmp_path / "data/train/good" / folder / f"new.{suffix}")
+        first = tmp_path / "data" / split / "good" / folder / f"000.{suffix}"
+        shutil.copy(first, first.with_stem("new"))
     with pytest.raises(BadInput, match="found other scans than those of the plan"):
         base_set(plan)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from mdss.errors import BadInput
 from mdss.method.teacher import load_teacher
@@ -20,7 +21,7 @@ from mdss.scan_files import png
 from tests.teachers import interrupting, weights, write_backbone, write_photographs
 from trainer import photographs as photographs_module
 from trainer.backbone import MobileNetV2Features
-from trainer.backbone_target import BackboneTarget
+from trainer.backbone_target import BackboneTarget, sample_layer
 from trainer.checkpoint import Checkpoint
 from trainer.distil_teacher import Distillation, distil
 from trainer.photographs import Photographs, read_photograph
@@ -41,11 +42,35 @@ def test_a_teacher_is_distilled_and_its_details_say_how(settings: Distillation, 
     assert 0 < details["error_of_variance_1"] < 10 and 0 < details["variance_kept"] <= 1
 
 
-def test_a_distillation_begins_with_the_weights_of_the_teacher_it_is_told(settings: Distillation, tmp_path: Path) -> None:
-    settings = replace(settings, start="procedural", learning_rate=1e-9)
+@pytest.mark.parametrize("slow", [{"learning_rate": 1e-9}, {"warmup_steps": 1_000_000}])
+def test_a_distillation_begins_with_the_weights_of_the_teacher_it_is_told(
+    settings: Distillation, tmp_path: Path, slow: dict[str, Any]
+) -> None:
+    settings = replace(settings, start="procedural", **slow)
     network, details = distil(settings, tmp_path / "run.checkpoint")
     assert torch.allclose(weights(network), weights(load_teacher("procedural")[0]), atol=1e-6)
     assert details["start"] == "procedural"
+
+
+def test_what_is_learned_is_the_target_of_the_crops_that_the_network_sees_at_half_their_size(
+    settings: Distillation, tmp_path: Path
+) -> None:
+    settings = replace(settings, start="procedural", steps=1, seed=7)
+    _, details = distil(settings, tmp_path / "run.checkpoint")
+    photographs = Photographs(settings.photographs)
+    target = BackboneTarget(MobileNetV2Features.load(settings.backbone), photographs, seed=7, batches=1)
+    crops = photographs.crops(2, 0.1, np.random.default_rng((7, 0)))
+    said = load_teacher("procedural")[0](F.avg_pool2d(crops, 2))
+    assert details["error_of_variance_1"] == pytest.approx(float(F.mse_loss(said, target(crops))), rel=0.01)
+    assert details["variance_kept"] == pytest.approx(target.variance_kept, abs=1e-3)
+
+
+def test_the_card_names_all_that_a_resumed_run_must_share_and_any_gpu_for_another(settings: Distillation) -> None:
+    described = replace(settings, start="default", seed=7).described(4, "cuda:1")
+    assert described == {
+        "backbone": "backbone.npz", "start": "default", "photographs": 4, "steps": 3, "batch": 2, "crop_px": 128, "learning_rate": 1e-3,
+        "seed": 7, "device": "cuda",
+    }  # fmt: skip
 
 
 def test_a_run_stopped_and_resumed_gives_the_weights_of_an_unbroken_one(
@@ -93,16 +118,19 @@ def test_a_run_that_begins_anew_asks_nothing_of_the_one_before(settings: Distill
 def test_every_step_and_every_seed_draws_other_crops_and_the_same_ones_again(
     settings: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crops, seen = Photographs.crops, list[torch.Tensor]()
+    crops, seen, asked = Photographs.crops, list[torch.Tensor](), list[tuple[int, float]]()
+    settings = replace(settings, greyscale_share=0.5, statistics_batches=2)
 
-    def noted(*arguments: Any) -> torch.Tensor:
-        seen.append(crops(*arguments))
+    def noted(photographs: Photographs, count: int, share: float, random: np.random.Generator) -> torch.Tensor:
+        seen.append(crops(photographs, count, share, random))
+        asked.append((count, share))
         return seen[-1]
 
     monkeypatch.setattr(Photographs, "crops", noted)
     for number, seed in enumerate((0, 0, 7)):
         distil(replace(settings, seed=seed), tmp_path / f"{number}.checkpoint")
-    first, again, other = (seen[start + 1 : start + 4] for start in (0, 4, 8))  # the first crops of a run are for the statistics
+    assert asked == 3 * [*2 * [(16, 0.1)], *3 * [(2, 0.5)]]  # the first crops of a run are for the statistics
+    first, again, other = (seen[start : start + 5] for start in (0, 5, 10))
     assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
     assert not any(torch.equal(*pair) for pair in combinations([*first, *other], 2))
 
@@ -115,6 +143,29 @@ def test_the_target_weighs_all_channels_alike(settings: Distillation) -> None:
     assert target.variance_kept > 0.5  # in half of the directions, those in which features vary most
     assert said.mean((0, 2, 3)).abs().max() < 0.25  # a third of the positions was measured
     assert (said.std((0, 2, 3)) - 1).abs().max() < 0.25
+
+
+def test_the_target_tells_as_much_of_both_layers_as_it_says_and_most_of_what_varies_most(settings: Distillation) -> None:
+    photographs, backbone = Photographs(settings.photographs), MobileNetV2Features.load(settings.backbone)
+    target = BackboneTarget(backbone, photographs, seed=0, batches=1)
+    crops = photographs.crops(16, 0.1, np.random.default_rng(0))  # the crops that the statistics saw
+    layers = (sample_layer(layer, stride, 128) for layer, stride in zip(backbone(crops), (8, 16), strict=True))
+    features, said = (each.permute(0, 2, 3, 1).flatten(0, 2).double() for each in (torch.cat(list(layers), 1), target(crops)))
+    features = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)
+    untold = features - said @ torch.linalg.lstsq(said, features).solution
+    assert float(1 - untold.square().sum() / features.square().sum()) == pytest.approx(target.variance_kept, abs=0.03)
+    assert torch.linalg.eigvalsh(torch.cov(said.T))[-1] > 10  # no direction is made as large as every other
+
+
+def test_the_target_moves_with_what_is_seen(settings: Distillation) -> None:
+    photographs = Photographs(settings.photographs)
+    target = BackboneTarget(MobileNetV2Features.load(settings.backbone), photographs, seed=0, batches=1)
+    crops = photographs.crops(4, 0, np.random.default_rng(5))
+    large = torch.cat([torch.cat(list(pair), 2) for pair in (crops[:2], crops[2:])], 1)[None]
+    before, after = target(large[..., :496, :496])[..., 2:, 2:], target(large[..., 16:, 16:])[..., :-2, :-2]  # by two positions
+    far = slice(18, -18)  # from the edges, which the backbone fills up
+    away = (before - after)[..., far, far].square().mean() / before.var()
+    assert away < 0.01
 
 
 def test_crops_are_seeded_and_varied(settings: Distillation) -> None:
