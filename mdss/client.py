@@ -170,7 +170,7 @@ class FrameSender:
             frame.bytes_under_way = 0
         self._send_message(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
-        self._asked_s = self._asked_s or time.monotonic()
+        self._asked_s = time.monotonic()
 
     def _send_message(self, message: camera.Header) -> None:
         try_send(self._socket, camera.compose(message))  # what cannot be sent now is sent again on the next connection
@@ -195,7 +195,7 @@ class FrameSender:
             self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:
-        if isinstance(message, Ack | Done | Nack) and message.frame_id in self._frames:
+        if isinstance(message, Ack | Nack) and message.frame_id in self._frames:
             self._frames[message.frame_id].bytes_under_way = 0
         match message:
             case Credit():
@@ -262,7 +262,6 @@ class FrameSender:
         now_s = time.monotonic()
         patience_s = self._heartbeat_s * self._liveness + sum(frame.bytes_under_way for frame in self._frames.values()) / SLOWEST_LINK
         if self._asked_s is not None and now_s - self._asked_s > patience_s:
-            self._asked_s = None
             self._socket.close(0)
             self._connect()
         elif now_s >= self._ping_due_s:
