@@ -278,7 +278,9 @@ def test_a_review_that_cannot_be_used_is_counted_said_and_holds_up_no_other(
     assert bench.count("unusable") == 0, "the counters begin anew, and the next life does not read it again"
 
 
-def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_breaks_is_said_and_never_raised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench.keep("a")
     bench.say("a", "confirmed")
 
@@ -289,6 +291,7 @@ def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pyt
         other.setattr(bench, "reviews_from", broken)
         bench.turn()
     assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
+    assert "reading reviews broke" in capsys.readouterr().out  # with its traceback
     bench.turn()
     assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
 
