@@ -101,3 +101,21 @@ def test_more_reviews_than_are_read_at_once_are_all_read_in_the_turns_after(benc
     assert bench.label("a") is None
     bench.turns(1)
     assert bench.label("a") == "defect"
+
+
+def test_whatever_breaks_is_said_and_never_raised(
+    bench: CountingBench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+
+    def broken(*_: object) -> list[tuple[str, dict[str, str]]]:
+        raise RuntimeError("broken library")
+
+    with monkeypatch.context() as other:
+        other.setattr(bench, "reviews_from", broken)
+        bench.turns(AGAIN_AFTER_S)
+    assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
+    assert "reading reviews broke" in capsys.readouterr().out  # with its traceback
+    bench.turns(AGAIN_AFTER_S)
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
