@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zmq
 
-from mdss.client import FrameSender
+from mdss.client import MOST_WAITING, FrameSender
 from mdss.wire import camera as wire
 from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack, Pong
 from mdss.wire.headers import NackCode
@@ -146,6 +146,14 @@ def test_a_camera_that_waits_for_its_place_takes_frames_meanwhile(door: Door) ->
     door.say(CREDIT)
     door.camera.attend(0.5)
     assert door.frames(1) == ["a"]
+
+
+def test_a_frame_that_the_socket_does_not_take_has_not_left_and_takes_the_room_of_one_that_waits(door: Door) -> None:
+    door.say(Credit(credit=8, boot_id="boot", heartbeat_ms=60_000))
+    door.camera._socket.disconnect(door.camera.endpoint)  # as zmq does by itself once the station refuses the camera's key
+    for name in "abcdef":
+        door.sent(name)
+    assert (list(door.camera.dropped), door.camera.outstanding) == (["e", "f"], MOST_WAITING)
 
 
 def test_a_frame_that_is_done_before_it_could_leave_is_waited_for_no_longer(door: Door) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from mdss.client import VerdictStream
@@ -62,3 +63,15 @@ def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_at_each_hea
         station.beat()
         verdict = stream.receive(20)
         assert verdict is not None and verdict.sequence == 8
+
+
+def test_a_connection_that_is_made_anew_takes_the_place_of_the_one_before(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdss.wire.verdict_stream.SILENT_S", 0.05)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        assert stream.receive(0.3) is None
+        opened = psutil.Process().num_fds()
+        for _ in range(20):
+            assert stream.receive(0.06) is None
+        assert station.subscribed_anew() > 10
+        assert psutil.Process().num_fds() < opened + 10

@@ -123,6 +123,7 @@ def test_a_new_journal_that_is_as_long_as_the_old_one_by_now_is_noticed(station:
             station.beat()
         got = [stream.receive(20) for _ in range(length)]
         assert [one and one.result_id for one in got] == [f"new-r{sequence}" for sequence in range(1, length + 1)]
+        assert stream.new_journals == 1
 
 
 @pytest.mark.parametrize("since", [2, None])
