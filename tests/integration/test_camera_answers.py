@@ -164,6 +164,13 @@ def test_a_frame_that_is_done_before_it_could_leave_is_waited_for_no_longer(door
     assert (list(door.camera.done)[-1], door.camera.outstanding) == ("a", 0)
 
 
+def test_a_frame_that_waits_and_is_given_again_leaves_once(door: Door) -> None:
+    door.sent("a")
+    door.sent("a")
+    door.say(Credit(credit=4, boot_id="boot", heartbeat_ms=60_000))
+    assert door.frames(1) == ["a"]
+
+
 def test_a_frame_that_is_given_again_before_it_left_leaves_as_it_was_given_last(tmp_path: Path) -> None:
     station = FakeStation(f"ipc://{tmp_path}/frames.sock")
     with FrameSender(station.endpoint, "camera", overflow_policy="drop_latest") as camera:
