@@ -39,7 +39,7 @@ def test_an_alert_is_a_stream_entry_a_hash_and_a_picture_for_a_while(server: Pri
         assert b'"centroid_mm":[1.0,-2.5,300.0]' in found[b"regions"]
         assert b"score 7.5 is above" in found[b"reasons"]
         assert client.get(f"{EVIDENCE}a") == PNG
-        assert 0 < client.ttl(f"{EVIDENCE}a") <= 604_800
+        assert 600_000 < client.ttl(f"{EVIDENCE}a") <= 604_800
         assert client.ttl(f"{ALERT}a") == -1
 
 
