@@ -11,6 +11,7 @@ import pytest
 import zmq
 
 from mdss.client import MOST_WAITING, FrameSender
+from mdss.errors import MdssError
 from mdss.wire import camera as wire
 from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack, Pong
 from mdss.wire.headers import NackCode
@@ -154,6 +155,18 @@ def test_a_frame_that_the_socket_does_not_take_has_not_left_and_takes_the_room_o
     for name in "abcdef":
         door.sent(name)
     assert (list(door.camera.dropped), door.camera.outstanding) == (["e", "f"], MOST_WAITING)
+
+
+def test_of_a_scan_whose_sending_failed_because_the_camera_was_refused_nothing_is_kept(door: Door) -> None:
+    door.camera.overflow_policy = "wait"
+    for name in "ab":
+        door.unheard(Nack(frame_id="", code="SCHEMA", reason="expected another source_id"))
+        with pytest.raises(MdssError, match="refused camera: SCHEMA: expected another source_id"):
+            door.sent(name)
+    assert door.camera.outstanding == 0
+    door.say(CREDIT)
+    door.sent("c")
+    assert door.frames(1) == ["c"]
 
 
 def test_a_frame_that_is_done_before_it_could_leave_is_waited_for_no_longer(door: Door) -> None:
