@@ -49,6 +49,8 @@ def test_who_has_every_verdict_asks_nothing_however_many_heartbeats_come(station
         assert stream.receive(20) is not None
         heard(stream, station, 1)
         asked = station.asked
+        station.judge(2)
+        assert stream.receive(20) is not None
         heard(stream, station, 3)
         assert station.asked == asked
 
