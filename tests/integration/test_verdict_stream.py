@@ -169,6 +169,21 @@ def test_a_known_verdict_that_the_station_keeps_no_longer_is_no_sign_of_a_new_jo
         assert stream.receive(0.3) is None
 
 
+def test_a_new_journal_is_noticed_though_the_old_one_kept_the_last_known_verdict_no_longer(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        assert take(stream, 1) == [1]
+        station.boot_id, station.journal, station.forgotten = "after restart", [], 1
+        station.beat()
+        while stream.beats is None or stream.beats.boot_id != station.boot_id or stream._is_behind:
+            assert stream.receive(0.1) is None
+        station.forgotten = 0
+        station.install_anew(2)
+        station.beat()
+        assert take(stream, 2) == [1, 2]
+
+
 def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_without_end(station: Station) -> None:
     station.forgotten = 7
     with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
