@@ -15,7 +15,7 @@ end
 if state == wanted then
   return {'same', state}
 end
-if not FROM[wanted] or not FROM[wanted][state] then
+if not FROM[wanted][state] then
   return {'refused', state}
 end
 redis.call('HSET', KEYS[1], 'state', wanted, 'by', ARGV[4], 'at_ns', ARGV[5], 'note', ARGV[6])

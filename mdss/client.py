@@ -97,7 +97,10 @@ class FrameSender:
         return len(self._frames)
 
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
-        """Send one scan, rgb (H, W, 3) and xyz (H, W, 3), and return the frame's id; without credit, `overflow_policy` applies."""
+        """Send one scan, rgb (H, W, 3) and xyz (H, W, 3), and return the frame's id; without credit, `overflow_policy` applies.
+
+        A scan for which it raises is not kept, unless it was sent before under the same id.
+        """
         header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
         self._check_id(header)
         frame_id, self._sequence = header.frame_id, header.sequence
@@ -106,12 +109,12 @@ class FrameSender:
             if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
         frame = self._add_frame(header, message)
-        timeout_s = self.send_timeout_s if self.overflow_policy == "wait" else 0
-        is_sent = self._attend_until(lambda: frame.was_sent or frame_id not in self._frames, timeout_s)
-        if self.overflow_policy == "wait" and not is_sent:
-            self._forget(frame_id)
-            why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
-            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s{why}")
+        try:
+            self._offer(frame)
+        except MdssError:
+            if not frame.was_sent:  # the caller is told that it failed, and may send the scan anew
+                self._forget(frame_id)
+            raise
         return frame_id
 
     def attend(self, timeout_s: float = 0.0) -> None:
@@ -159,6 +162,15 @@ class FrameSender:
             self._unsent.append(frame)
         return frame
 
+    def _offer(self, frame: OutstandingFrame) -> None:
+        """Let a frame leave; with `wait`, wait until there is credit for it, and raise MdssError if there is none in time."""
+        frame_id, is_waited_for = frame.header.frame_id, self.overflow_policy == "wait"
+        timeout_s = self.send_timeout_s if is_waited_for else 0
+        is_sent = self._attend_until(lambda: frame.was_sent or frame_id not in self._frames, timeout_s)
+        if is_waited_for and not is_sent:
+            why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
+            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s{why}")
+
     def _connect(self) -> None:
         self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
         self._hello()
@@ -170,7 +182,7 @@ class FrameSender:
             frame.bytes_under_way = 0
         self._send_message(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
-        self._asked_s = self._asked_s or time.monotonic()
+        self._asked_s = time.monotonic()
 
     def _send_message(self, message: camera.Header) -> None:
         try_send(self._socket, camera.compose(message))  # what cannot be sent now is sent again on the next connection
@@ -195,7 +207,7 @@ class FrameSender:
             self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:
-        if isinstance(message, Ack | Done | Nack) and message.frame_id in self._frames:
+        if isinstance(message, Ack | Nack) and message.frame_id in self._frames:
             self._frames[message.frame_id].bytes_under_way = 0
         match message:
             case Credit():
@@ -262,7 +274,6 @@ class FrameSender:
         now_s = time.monotonic()
         patience_s = self._heartbeat_s * self._liveness + sum(frame.bytes_under_way for frame in self._frames.values()) / SLOWEST_LINK
         if self._asked_s is not None and now_s - self._asked_s > patience_s:
-            self._asked_s = None
             self._socket.close(0)
             self._connect()
         elif now_s >= self._ping_due_s:

@@ -45,6 +45,7 @@ class VerdictStream:
         self.beats: Beat | None = None
         self.new_journals = 0
         self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence` if known
+        self._answered_sequence = 0  # the station's last, at its last answer: what is still missing up to it, it does not have
         self._keys = keys
         self._is_behind = True  # until the snapshot port's first answer
         self._ready: deque[Verdict] = deque()
@@ -93,16 +94,17 @@ class VerdictStream:
         self._context.destroy(linger=0)
 
     def _take(self, topic: bytes, payload: bytes = b"", *_: bytes) -> None:
+        known = self.last_sequence or 0  # None is only before the first answer
         if topic.startswith(b"heartbeat/"):
             self.beats = self._read(payload, Beat)
-            self._is_behind = self._is_of_another_boot(self.beats) or self.beats.sequence > (self.last_sequence or 0)
+            self._is_behind = self._is_of_another_boot(self.beats) or self.beats.sequence > max(known, self._answered_sequence)
             return
         verdict = self._read(payload, Verdict)
         if self._is_of_another_boot(verdict):
             self._is_behind = True
-        elif self.last_sequence is None or verdict.sequence == self.last_sequence + 1:
+        elif verdict.sequence == known + 1:
             self._deliver(verdict)
-        elif verdict.sequence > self.last_sequence:
+        elif verdict.sequence > known:
             self._is_behind = True  # the snapshot includes this one, because a verdict is journaled before it is published
 
     def _read(self, payload: bytes, kind: type[Published]) -> Published:
@@ -152,6 +154,7 @@ class VerdictStream:
         for verdict in reply.verdicts:
             if verdict.sequence > self.last_sequence:
                 self._deliver(verdict)
+        self._answered_sequence = reply.last_sequence
         self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
 
     def _subscribed(self) -> zmq.Socket[bytes]:

@@ -139,6 +139,14 @@ def test_an_entry_with_bytes_that_are_no_text_is_read_and_so_is_the_one_after_it
     assert ours["state"] == "false_reject"
 
 
+def test_reviews_are_read_so_many_at_a_time_the_oldest_first_and_from_an_entry_on(desk: Desk) -> None:
+    for verb in ("ack", "confirm", "reject"):
+        desk.run(verb)
+    names = [name for name, _ in desk.store.reviews_from("0-0", 10)]
+    assert [name for name, _ in desk.store.reviews_from("0-0", 2)] == names[:2]
+    assert [name for name, _ in desk.store.reviews_from(names[1], 10)] == names[1:]
+
+
 def test_reviews_are_read_after_redis_lost_its_data_and_its_clock_went_back(desk: Desk, tmp_path: Path) -> None:
     collection, clock, ahead_ms = Collection(tmp_path / "collected"), FakeClock(), round(time.time() * 1000) + 3_600_000
     for name in ("before", desk.alert):

@@ -129,6 +129,21 @@ def test_pages_follow_one_another_without_gap_or_overlap(station: Station) -> No
     assert station.run("list", "--before", seen[-1]).stdout == "no alerts in state new below this one\n"
 
 
+@pytest.mark.parametrize("limit", [1, 100, 101, 250])
+def test_a_list_is_as_long_as_was_asked_if_there_are_so_many(station: Station, limit: int) -> None:
+    names = [f"v{limit}-of-{number:03}" for number in range(260)]
+    for name in names:
+        station.put(verdict(name))
+    for name in names[-5:]:
+        station.set_state(name, "confirmed")
+    assert station.listed("--limit", str(limit)) == names[-6 : -6 - limit : -1]
+
+
+def test_what_a_console_said_of_a_part_that_has_no_alert_yet_is_no_alert(station: Station) -> None:
+    station.set_state("early", "confirmed")
+    assert sentence_of(station.run("show", "early")).startswith("found no alert early; expected one of those")
+
+
 def test_what_json_prints_is_read_back_as_it_was_stored(station: Station) -> None:
     station.put(verdict("v4"), PNG)
     (listed,) = msgspec.json.decode(station.run("list", "--json").stdout, type=list[Alert])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon.alert_store import ALERT, EVIDENCE, STREAM, open_store
 from daemon.alerts import BACKLOG, DELIVERED, UP
 from daemon.private_redis import PrivateRedis
+from mdss.wire.verdict import Region, Verdict
 from tests.alert_line import Line, client_of, stored
 from tests.alerts import PNG, settings, undefined, verdict
 
@@ -36,8 +39,32 @@ def test_an_alert_is_a_stream_entry_a_hash_and_a_picture_for_a_while(server: Pri
         assert b'"centroid_mm":[1.0,-2.5,300.0]' in found[b"regions"]
         assert b"score 7.5 is above" in found[b"reasons"]
         assert client.get(f"{EVIDENCE}a") == PNG
-        assert 0 < client.ttl(f"{EVIDENCE}a") <= 604_800
+        assert 600_000 < client.ttl(f"{EVIDENCE}a") <= 604_800
         assert client.ttl(f"{ALERT}a") == -1
+
+
+def test_each_field_in_redis_says_what_the_verdict_says(server: PrivateRedis, line: Line, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    line.judge(verdict("a", evidence=tmp_path / "a.png"))
+    before_ns = time.time_ns()
+    line.turn()
+    entry = {
+        "result_id": "a", "part_id": "part of a", "source_id": "camera-1", "recipe_id": "cap", "evaluation": "NotOK", "code": "",
+        "score": "7.5", "threshold": "3.0", "published_ns": "6",
+    }  # fmt: skip
+    more = {
+        "state": "new", "station": "line-1", "sequence": "1", "frame_id": "frame of a", "job_id": "none", "captured_ns": "1",
+        "received_ns": "2", "reasons": '["score 7.5 is above the threshold 3"]', "evidence_sha256": "0" * 64,
+    }  # fmt: skip
+    with client_of(server, decode_responses=True) as client:
+        ((name, fields),) = client.xrange(f"{STREAM}line-1")
+        found: Any = client.hgetall(f"{ALERT}a")
+    assert (fields, found.pop("entry")) == (entry, name)
+    assert before_ns <= int(found.pop("stored_ns")) <= time.time_ns()
+    judged = line.journal.since(0, 1)[0]
+    assert msgspec.json.decode(found.pop("verdict"), type=Verdict) == judged
+    assert msgspec.json.decode(found.pop("regions"), type=tuple[Region, ...]) == judged.regions
+    assert found == entry | more
 
 
 def test_ok_parts_are_no_alerts_and_undefined_ones_are(server: PrivateRedis, line: Line) -> None:
@@ -110,11 +137,13 @@ def test_a_redis_that_hangs_is_given_up_after_the_timeout_and_nothing_doubles(se
 
 
 def test_the_stream_keeps_about_as_many_as_asked_and_an_alert_goes_with_its_entry(server: PrivateRedis) -> None:
-    store = open_store(settings(server.url, stream_max_length=20))
-    for number in range(330):
-        store.put(verdict(f"r{number}"), PNG)
-    store.close()
+    store, lengths = open_store(settings(server.url, stream_max_length=20)), []
     with client_of(server) as client:
+        for number in range(330):
+            store.put(verdict(f"r{number}"), PNG)
+            lengths.append(client.xlen(f"{STREAM}line-1"))
+        store.close()
+        assert (min(lengths[20:]), max(lengths)) == (20, 119)  # a hundred more, and it is as short as was asked
         kept = stored(client)
         assert 20 <= len(kept) < 120
         assert kept == [f"r{number}" for number in range(330 - len(kept), 330)]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import zmq
 
-from mdss.client import FrameSender
+from mdss.client import MOST_WAITING, FrameSender
+from mdss.errors import MdssError
 from mdss.wire import camera as wire
 from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack, Pong
 from mdss.wire.headers import NackCode
-from tests.ingest_process import until
+from tests.fake_station import FakeStation
 
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
@@ -48,8 +49,13 @@ class Door:
         """Say something, and let the camera hear all of it."""
         self._said += 1
         for message in (*messages, done(f"nobody's, number {self._said}")):
-            self._socket.send_multipart([self._peer, *wire.compose(message)])
-        until(self.camera, lambda: f"nobody's, number {self._said}" in self.camera.done)
+            self.unheard(message)
+        while f"nobody's, number {self._said}" not in self.camera.done:
+            self.camera.attend()
+
+    def unheard(self, message: wire.Header) -> None:
+        """Say something that the camera hears only with what it does next."""
+        self._socket.send_multipart([self._peer, *wire.compose(message)])
 
     def frames(self, least: int) -> list[str]:
         """Wait for so many frames, and return them with all that come right behind them."""
@@ -141,3 +147,53 @@ def test_a_camera_that_waits_for_its_place_takes_frames_meanwhile(door: Door) ->
     door.say(CREDIT)
     door.camera.attend(0.5)
     assert door.frames(1) == ["a"]
+
+
+def test_a_frame_that_the_socket_does_not_take_has_not_left_and_takes_the_room_of_one_that_waits(door: Door) -> None:
+    door.say(Credit(credit=8, boot_id="boot", heartbeat_ms=60_000))
+    door.camera._socket.disconnect(door.camera.endpoint)  # as zmq does by itself once the station refuses the camera's key
+    for name in "abcdef":
+        door.sent(name)
+    assert (list(door.camera.dropped), door.camera.outstanding) == (["e", "f"], MOST_WAITING)
+
+
+def test_of_a_scan_whose_sending_failed_because_the_camera_was_refused_nothing_is_kept(door: Door) -> None:
+    door.camera.overflow_policy = "wait"
+    for name in "ab":
+        door.unheard(Nack(frame_id="", code="SCHEMA", reason="expected another source_id"))
+        with pytest.raises(MdssError, match="refused camera: SCHEMA: expected another source_id"):
+            door.sent(name)
+    assert door.camera.outstanding == 0
+    door.say(CREDIT)
+    door.sent("c")
+    assert door.frames(1) == ["c"]
+
+
+def test_a_frame_that_is_done_before_it_could_leave_is_waited_for_no_longer(door: Door) -> None:
+    door.camera.overflow_policy, door.camera.send_timeout_s = "wait", 20
+    door.say(Credit(credit=0, boot_id="boot"))
+    door.unheard(done("a"))  # by a camera of an earlier life
+    door.sent("a")
+    assert (list(door.camera.done)[-1], door.camera.outstanding) == ("a", 0)
+
+
+def test_a_frame_that_waits_and_is_given_again_leaves_once(door: Door) -> None:
+    door.sent("a")
+    door.sent("a")
+    door.say(Credit(credit=4, boot_id="boot", heartbeat_ms=60_000))
+    assert door.frames(1) == ["a"]
+
+
+def test_a_frame_that_is_given_again_before_it_left_leaves_as_it_was_given_last(tmp_path: Path) -> None:
+    station = FakeStation(f"ipc://{tmp_path}/frames.sock")
+    with FrameSender(station.endpoint, "camera", overflow_policy="drop_latest") as camera:
+        for job in ("first", "second"):
+            camera.send(RGB, XYZ, frame_id="a", part_id="a", recipe_id="r", job_id=job)
+        with station:
+            assert camera.wait_until_done(30)
+            assert [frame.header.job_id for frame in station.frames] == ["second"]
+
+
+def test_who_closes_a_camera_twice_closes_it_once(tmp_path: Path) -> None:
+    with FrameSender(f"ipc://{tmp_path}/nobody.sock", "camera") as camera:
+        camera.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -95,6 +96,14 @@ def test_after_a_restart_no_more_frames_leave_than_the_new_station_gives_credit_
             until(camera, lambda: bool(second.frames))
             camera.attend(0.3)
             assert second.part_ids == ["a"]
+
+
+def test_who_attends_for_a_moment_is_kept_no_longer_though_nothing_is_heard(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera") as camera:
+        began_s = time.monotonic()
+        for _ in range(50):
+            camera.attend(0.002)
+        assert 0.1 <= time.monotonic() - began_s < 3.0
 
 
 def test_what_a_camera_says_last_arrives_though_it_closes_at_once(endpoint: str) -> None:

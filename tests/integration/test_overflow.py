@@ -135,6 +135,13 @@ def test_a_station_that_is_away_costs_the_camera_no_time_and_no_more_than_its_ro
         assert list(camera.dropped) == [f"f{number}" for number in range(100 - MOST_WAITING)]
 
 
+def test_all_dropped_frames_are_counted_and_the_newest_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdss.client.MOST_REMEMBERED", 2)
+    with FrameSender(f"ipc://{tmp_path}/nobody.sock", "cam", overflow_policy="drop_latest") as camera:
+        send(camera, *range(10))
+        assert (camera.dropped_count, camera.dropped) == (10 - MOST_WAITING, {"f8": "part-8", "f9": "part-9"})
+
+
 def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="overflow_policy: found 'drop', expected one of wait, drop_oldest, drop_latest"):
         FrameSender(f"ipc://{tmp_path}/f.sock", "cam", overflow_policy="drop")  # type: ignore[arg-type]

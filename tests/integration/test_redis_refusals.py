@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,17 @@ def test_a_user_of_its_own_needs_only_the_rights_that_the_sentence_names(server:
         assert stored(client) == ["a"]
     assert [alert.result_id for alert in line.store.newest(5)] == ["a"]
     line.close()
+
+
+def test_alerts_that_a_user_may_not_read_are_refused_and_not_left_out(server: PrivateRedis, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("pw")
+    own = settings(server.url.replace("unix://", "unix://mdss@"), password_file=str(tmp_path / "password"))
+    with client_of(server) as client, closing(open_store(settings(server.url))) as writing, closing(open_store(own)) as store:
+        writing.put(verdict("a"), None)
+        client.execute_command("ACL", "SETUSER", "mdss", "on", ">pw", "~mdss:alerts:*", "+@read", "+@connection")
+        with pytest.raises(StoreAway) as refused:
+            store.newest(5)
+    assert refused.value.state == "not_permitted"
 
 
 def test_a_redis_that_cannot_save_takes_nothing_and_says_so(tmp_path: Path) -> None:

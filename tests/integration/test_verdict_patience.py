@@ -1,7 +1,8 @@
-"""A snapshot port that answers nothing for a while: how long a subscriber waits for it then, and how much it asks for."""
+"""What a subscriber asks the snapshot port, and when: how long it waits where nothing is answered, and that it asks nothing in vain."""
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from mdss.client import VerdictStream
@@ -30,3 +31,49 @@ def test_once_answers_come_in_time_again_as_much_is_asked_for_at_once_as_before(
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         assert all(stream.receive(20) is not None for _ in range(600))
     assert station.asked == 2 + 2  # a quarter of the most at first, which came in time, and then the rest
+
+
+def heard(stream: VerdictStream, station: Station, beats: int) -> None:
+    """Let a subscriber hear so many heartbeats."""
+    for _ in range(beats):
+        stream.beats = None
+        station.beat()
+        while stream.beats is None:
+            assert stream.receive(0.1) is None
+
+
+def test_who_has_every_verdict_asks_nothing_however_many_heartbeats_come(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        assert stream.receive(20) is not None
+        heard(stream, station, 1)
+        asked = station.asked
+        station.judge(2)
+        assert stream.receive(20) is not None
+        heard(stream, station, 3)
+        assert station.asked == asked
+
+
+def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_at_each_heartbeat(station: Station) -> None:
+    station.forgotten = 7
+    with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
+        station.wait_for_subscriber()
+        heard(stream, station, 4)
+        assert (station.asked, stream.last_sequence) == (1, 2)
+        station.judge(8, is_published=False)
+        station.beat()
+        verdict = stream.receive(20)
+        assert verdict is not None and verdict.sequence == 8
+
+
+def test_a_connection_that_is_made_anew_takes_the_place_of_the_one_before(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdss.wire.verdict_stream.SILENT_S", 0.05)
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        assert stream.receive(0.3) is None
+        opened = psutil.Process().num_fds()
+        for _ in range(20):
+            assert stream.receive(0.06) is None
+        assert station.subscribed_anew() > 10
+        assert psutil.Process().num_fds() < opened + 10

@@ -123,6 +123,7 @@ def test_a_new_journal_that_is_as_long_as_the_old_one_by_now_is_noticed(station:
             station.beat()
         got = [stream.receive(20) for _ in range(length)]
         assert [one and one.result_id for one in got] == [f"new-r{sequence}" for sequence in range(1, length + 1)]
+        assert stream.new_journals == 1
 
 
 @pytest.mark.parametrize("since", [2, None])
@@ -166,6 +167,21 @@ def test_a_known_verdict_that_the_station_keeps_no_longer_is_no_sign_of_a_new_jo
         station.beat()
         assert take(stream, 1) == [3]
         assert stream.receive(0.3) is None
+
+
+def test_a_new_journal_is_noticed_though_the_old_one_kept_the_last_known_verdict_no_longer(station: Station) -> None:
+    with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+        station.wait_for_subscriber()
+        station.judge(1)
+        assert take(stream, 1) == [1]
+        station.boot_id, station.journal, station.forgotten = "after restart", [], 1
+        station.beat()
+        while stream.beats is None or stream.beats.boot_id != station.boot_id or stream._is_behind:
+            assert stream.receive(0.1) is None
+        station.forgotten = 0
+        station.install_anew(2)
+        station.beat()
+        assert take(stream, 2) == [1, 2]
 
 
 def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_without_end(station: Station) -> None:
@@ -255,6 +271,7 @@ def test_over_a_slow_link_less_is_asked_at_once_and_waited_for_longer(station: S
     station.byte_takes_s = 1.0 / len(snapshot.answer(b'{"since": 0}', station, "b"))  # all of them take longer than anybody waits
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         assert take(stream, 150) == list(range(1, 151))
+    assert station.asked < 25  # what was learned of the link is kept: without that it is more than thirty
 
 
 @pytest.mark.parametrize("message", [[b"verdict/s/c/OK", b'{"schema": "mdss.verdict.v2"}'], [b"heartbeat/s", b"\xff"], [b"verdict/s/c/OK"]])

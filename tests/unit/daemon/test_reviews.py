@@ -278,21 +278,6 @@ def test_a_review_that_cannot_be_used_is_counted_said_and_holds_up_no_other(
     assert bench.count("unusable") == 0, "the counters begin anew, and the next life does not read it again"
 
 
-def test_whatever_breaks_is_said_and_never_raised(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.keep("a")
-    bench.say("a", "confirmed")
-
-    def broken(*_: object) -> list[tuple[str, dict[str, str]]]:
-        raise RuntimeError("broken library")
-
-    with monkeypatch.context() as other:
-        other.setattr(bench, "reviews_from", broken)
-        bench.turn()
-    assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
-    bench.turn()
-    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
-
-
 @pytest.mark.parametrize(("text", "said"), [("9" * 19, 10**19 - 1), ("0", 0), ("1" * 20, None), ("", None), ("\u0663", None), ("-1", None)])
 def test_a_time_is_a_number_of_at_most_19_plain_digits(text: str, said: int | None) -> None:
     assert review_time(text) == said

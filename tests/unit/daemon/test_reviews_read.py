@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.reviews import AGAIN_AFTER_S
+from daemon.reviews import AGAIN_AFTER_S, MOST_AT_ONCE
 from tests.unit.daemon.test_reviews import Bench
 
 
@@ -81,3 +81,41 @@ def test_a_review_of_no_result_is_of_no_use_and_no_log_line_is_as_long_as_anothe
     assert (bench.count("unusable"), bench.count("not_collected")) == (2, 0)
     said = capsys.readouterr().out
     assert f"found state '{80 * 'x'}' of result '{80 * 'y'}', expected" in said
+
+
+@pytest.mark.parametrize("who", [{}, {"by": ""}])
+def test_whoever_says_no_name_is_unknown(bench: CountingBench, who: dict[str, str]) -> None:
+    bench.keep("a")
+    bench.stream.append(("1-0", {"result_id": "a", "state": "confirmed", **who}))
+    bench.turns(1)
+    found = bench.collection.find("a")
+    assert found is not None and found.review is not None and found.review.by == "unknown"
+
+
+def test_more_reviews_than_are_read_at_once_are_all_read_in_the_turns_after(bench: CountingBench) -> None:
+    bench.keep("a")
+    for _ in range(2 * MOST_AT_ONCE):
+        bench.say("a", "acknowledged")
+    bench.say("a", "confirmed")
+    bench.turns(2)
+    assert bench.label("a") is None
+    bench.turns(1)
+    assert bench.label("a") == "defect"
+
+
+def test_whatever_breaks_is_said_and_never_raised(
+    bench: CountingBench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.keep("a")
+    bench.say("a", "confirmed")
+
+    def broken(*_: object) -> list[tuple[str, dict[str, str]]]:
+        raise RuntimeError("broken library")
+
+    with monkeypatch.context() as other:
+        other.setattr(bench, "reviews_from", broken)
+        bench.turns(AGAIN_AFTER_S)
+    assert bench.reviews.trouble == "reviews cannot be carried to the scans: RuntimeError: broken library"
+    assert "reading reviews broke" in capsys.readouterr().out  # with its traceback
+    bench.turns(AGAIN_AFTER_S)
+    assert (bench.label("a"), bench.reviews.trouble) == ("defect", "")
