@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mdss.method.surroundings import REACH_PX, surroundings
 
-Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 
