@@ -160,6 +160,8 @@ class ModelSwaps:
             log.error("the champion cannot be read", recipe=recipe.name, reason=recipe.trouble)
         if recipe.champion != before:
             recipe.refused, recipe.deaths = ("", ""), 0
+        if trouble and not recipe.trouble:
+            recipe.ask_again(self._next)
         if recipe.coming not in ("", recipe.champion):
             log.info("model not needed any more", recipe=recipe.name, version=recipe.coming)
             recipe.forget_coming()

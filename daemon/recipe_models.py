@@ -107,6 +107,10 @@ class RecipeModels:
         """Note that a version was refused; it is not tried again while it stays the champion without interruption."""
         self.refused, self.failures, self.deaths = (version, why), self.failures + 1, 0
 
+    def ask_again(self, revision: int) -> None:
+        """Have what was refused tried again, because the store was away and is back; no refusal from before this plan counts."""
+        self.refused, self.held = ("", ""), dict.fromkeys(self.held, revision)
+
     def free(self, version: str) -> None:
         """Free a version that judges no part any more, unless it is being loaded again."""
         del self.leaving[version]

@@ -41,7 +41,8 @@ class HeldModels(Generic[Loaded]):
     def begin(self) -> None:
         """Load all planned models before the first message.
 
-        Raises if none can be loaded, or if the judging model fails for another reason than the model itself, such as memory.
+        Raises if the judging model fails for another reason than the model itself, such as memory, and at the station's start if none can
+        be loaded. Later, when the store may be away for a while, a process without any model waits for a plan to ask for one again.
         """
         self._plan = self._file.changed() or ModelPlan()
         serving = {model_key(recipe, served.version) for recipe, served in self._plan.serving.items()}
@@ -49,7 +50,7 @@ class HeldModels(Generic[Loaded]):
             try:
                 self.loaded[key] = self._prepare(key, is_proven=key in serving)
             except Exception as error:
-                is_last_hope = not self.loaded and key == self._plan.held[-1]
+                is_last_hope = self._plan.is_first and not self.loaded and key == self._plan.held[-1]
                 if is_last_hope or (key in serving and not isinstance(error, ModelRefused)):
                     raise
                 self._refuse(key, reason_of(key, error))

@@ -33,6 +33,11 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     since: dict[str, int] = {}  # by key: the plan that asked for the model last; a refusal from before that is no answer
     reasons: dict[str, str] = {}  # by recipe: why it is not judged now
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the station is starting: nothing has judged by its models yet."""
+        return self.revision <= 1
+
     def asked_in(self, key: str) -> int:
         """Return the revision of the plan that asked for a model last; 0 if that is not known."""
         return self.since.get(key, 0)

@@ -18,7 +18,7 @@ from mdss.wire.model_plan import PLAN
 from mdss.wire.verdict import Verdict
 from tests.benches import run_bench
 from tests.models import another, damage, other_scores
-from tests.station import GOOD, NAME, PATIENCE_S, Station, Trained, site, state_of, wait_until
+from tests.station import GOOD, LOOK_EVERY_S, NAME, PATIENCE_S, Station, Trained, site, state_of, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -119,3 +119,21 @@ def test_a_worker_that_is_killed_after_a_swap_comes_back_with_the_model_that_ser
     assert [verdict.evaluation for verdict in verdicts] == ["OK"] * len(GOOD)
     assert {verdict.model and verdict.model.version for verdict in verdicts} == {version}
     assert all(map(is_of_one_model, verdicts))
+
+
+def test_a_worker_that_comes_back_while_the_store_is_away_has_parts_wait_at_their_cameras_until_it_is_back(station: Station) -> None:
+    store, restarts = station.trained.store, station.process("rgb-0").restarts
+    away = store.rename(store.with_name("away"))
+    os.kill(station.pid("rgb-0"), signal.SIGKILL)
+    wait_until(lambda: state_of(station).version == "" and station.process("rgb-0").is_ready, lambda: station.report)
+    with station.camera("patient") as camera:
+        station.send(camera, GOOD[0])
+        while not camera.put_off:
+            camera.attend(LOOK_EVERY_S)
+        (put_off,) = camera.put_off.values()
+        assert put_off.code == "NOT_READY" and f"{store}/{NAME}" in put_off.reason
+        away.rename(store)
+        assert camera.wait_until_done(PATIENCE_S)
+    assert [verdict.evaluation for verdict in station.verdicts("patient")] == ["OK"]
+    wait_until(lambda: station.report.state == "running")
+    assert station.process("rgb-0").restarts == restarts + 1

@@ -185,6 +185,27 @@ def test_store_unreadable(station: ModelWorld) -> None:
     assert station.swaps.trouble == ""
 
 
+def test_what_a_process_could_not_load_while_the_store_was_away_is_tried_again_once_it_is_back(station: ModelWorld) -> None:
+    del station.champions["cap"]
+    station.refusals["rgb-0", "cap/0001"] = "cap/0001/SHA256SUMS: no such file"
+    assert station.turns(2).serving == {}
+    assert station.plan.reasons == {"cap": "cap/champion: no such model"}
+    station.refusals.clear()
+    assert station.turns(9).serving == {}
+    station.champions["cap"] = "0001"
+    assert serves(station.turns(2)) == {"cap": "0001"}
+
+
+def test_a_refusal_from_before_the_store_was_back_takes_nothing_out_of_service_when_it_is_heard_after_that(station: ModelWorld) -> None:
+    del station.champions["cap"]
+    station.turn()
+    late = ModelReport(revision=station.plan.revision, held={"cap/0001": "cap/0001/SHA256SUMS: no such file"})
+    station.champions["cap"] = "0001"
+    station.turn()
+    station.swaps.tick(ModelReports({name: late if name == "rgb-0" else station.word(name) for name in NAMES}))
+    assert serves(station.turn()) == {"cap": "0001"}
+
+
 def test_a_process_that_cannot_load_any_more_what_serves_takes_the_recipe_out_of_service() -> None:
     station = ModelWorld(ModelSettings(recipes=("cap", "gland")), {"cap": "0001", "gland": "0001"})
     station.turn()

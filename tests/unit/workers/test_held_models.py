@@ -238,6 +238,17 @@ def test_a_process_with_nothing_that_it_can_use_says_why_and_does_not_begin(benc
         bench.models.begin()
 
 
+def test_a_process_that_comes_back_while_the_store_is_away_says_so_and_loads_what_a_later_plan_asks_for_again(bench: Bench) -> None:
+    away = bench.store.rename(bench.store.with_name("away"))
+    bench.plan("0001", serving="0001", revision=2)
+    bench.models.begin()
+    missing = bench.store / "cap" / "0001" / "SHA256SUMS"
+    assert bench.said() == (2, {"cap/0001": f"{missing}: no such file; expected a model folder with the checksums of its files"})
+    away.rename(bench.store)
+    bench.plan("0001", revision=3, since=3)
+    bench.look_until({"cap/0001": ""}, revision=3)
+
+
 def test_a_process_that_comes_back_without_the_means_for_what_serves_ends_and_is_started_again(bench: Bench) -> None:
     bench.plan("0001", "0002", serving="0002")
     (bench.store / "cap" / "0001" / "rgb.safetensors").write_bytes(b"damaged")
