@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import zmq
@@ -89,6 +91,7 @@ def parse(frames: Sequence[zmq.Frame | bytes]) -> CameraMessage:
     header = _header(kind, parts[2])
     if not isinstance(header, FrameHeader):
         return header
+    _check_keys(parts[2], header.frame_id)
     if len(parts) > 3 + MOST_PAYLOADS:
         sentence = f"FRAME: found {len(parts) - 3} payloads, expected at most {MOST_PAYLOADS}"
         raise WireRefusal("SHAPE_MISMATCH", sentence, header.frame_id)
@@ -102,6 +105,22 @@ def _header(kind: bytes, header: memoryview) -> Header | FrameHeader:
     except UNREADABLE as error:
         frame_id = _frame_id(header) if expected is FrameHeader else ""
         raise WireRefusal("SCHEMA", f"{kind.decode()} header: {in_words(error, expected, header)}", frame_id) from error
+
+
+def _check_keys(header: memoryview, frame_id: str) -> None:
+    """Refuse a header with a key that comes twice: msgspec, which took it, uses the last value of such a key and says nothing."""
+    try:
+        json.loads(bytes(header), object_pairs_hook=_refuse_repeated)
+    except ValueError as error:
+        raise WireRefusal("SCHEMA", f"FRAME header: {error}", frame_id) from error
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    seen = set[str]()
+    for key, _ in pairs:
+        if key in seen:
+            raise ValueError(f"{key}: found it twice, expected each key once")
+        seen.add(key)
 
 
 def _frame_id(header: memoryview) -> str:

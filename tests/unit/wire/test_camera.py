@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -86,6 +87,16 @@ def test_a_header_against_the_schema_is_refused_by_name_of_its_frame_and_in_word
         camera.parse([camera.MAGIC, b"FRAME", wrong])
     assert (refusal.value.code, refusal.value.frame_id) == ("SCHEMA", "f")
     assert str(refusal.value).startswith(f"FRAME header: {words}")
+
+
+@pytest.mark.parametrize("key", ["part_id", "height", "unit", "kind"])
+def test_a_header_that_names_a_key_twice_is_refused_by_name_of_its_frame_and_of_the_key(key: str) -> None:
+    whole = msgspec.json.encode(header())
+    pair = next(each for each in re.findall(rb'"\w+":[^{},]+', whole) if each.startswith(f'"{key}"'.encode()))
+    with pytest.raises(WireRefusal) as refusal:
+        camera.parse([camera.MAGIC, b"FRAME", whole.replace(pair, pair + b"," + pair, 1)])
+    assert (refusal.value.code, refusal.value.frame_id) == ("SCHEMA", "f")
+    assert str(refusal.value) == f"FRAME header: {key}: found it twice, expected each key once"
 
 
 @pytest.mark.parametrize(
