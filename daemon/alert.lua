@@ -20,12 +20,16 @@ if ARGV[3] ~= '' then
   redis.call('SET', picture, ARGV[3], 'EX', ARGV[2])
 end
 
--- An alert goes when its stream entry goes: otherwise the hashes would fill the memory.
+-- An alert goes when its stream entry goes: otherwise the hashes would fill the memory. An entry of somebody else has no alert, whatever
+-- it names, and what lies under that name may be no hash.
 local excess = redis.call('XLEN', stream) - longest
 if excess >= SLACK then
   for _, old in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 2 * SLACK)) do
     if excess > 0 then
-      redis.call('DEL', 'mdss:alert:' .. old[2][2], 'mdss:evidence:' .. old[2][2])
+      local named = 'mdss:alert:' .. old[2][2]
+      if redis.pcall('HGET', named, 'entry') == old[1] then
+        redis.call('DEL', named, 'mdss:evidence:' .. old[2][2])
+      end
       redis.call('XDEL', stream, old[1])
       excess = excess - 1
     end

@@ -160,6 +160,21 @@ def test_an_entry_of_somebody_else_in_the_stream_hides_no_alert(server: PrivateR
         assert [alert.result_id for alert in store.newest(10)] == ["a"]
 
 
+def test_with_an_entry_of_somebody_else_no_alert_goes_that_it_names(server: PrivateRedis) -> None:
+    with client_of(server) as client, closing(open_store(settings(server.url, stream_max_length=20))) as store:
+        client.set(f"{ALERT}spoiled", "no hash")
+        for name in ("r116", "spoiled", "of another station"):
+            client.xadd(f"{STREAM}line-1", {"looked_at": name})
+        client.hset(f"{ALERT}of another station", "entry", "1-0")
+        for number in range(117):
+            store.put(verdict(f"r{number}"), PNG)
+        kept = [f"r{number}" for number in range(97, 117)]
+        assert stored(client) == kept
+        names = [*kept, "spoiled", "of another station"]
+        assert sorted(client.keys(f"{ALERT}*")) == sorted(f"{ALERT}{name}".encode() for name in names)
+        assert len(client.keys(f"{EVIDENCE}*")) == len(kept)
+
+
 def test_what_another_console_said_before_the_alert_came_costs_no_alert_and_stays(server: PrivateRedis, line: Line) -> None:
     with client_of(server) as client, closing(open_store(settings(server.url))) as store:
         client.hset(f"{ALERT}a", mapping={"state": "confirmed", "by": "mes", "at_ns": "7"})
