@@ -121,4 +121,4 @@ def table(evaluation: Evaluation) -> str:
     lines += filter(None, [limit.gap])
     lines += [f"{part_id}: not judged: {reason}" for part_id, reason in evaluation.counts.undefined.items()]
     rate = evaluation.timing.parts_per_s
-    return "\n".join([*lines, f"{rate:.2f} parts/s in one process" if rate else "no part was judged"])
+    return "\n".join([*lines, *([f"{rate:.2f} parts/s in one process"] if rate else [])])

@@ -110,6 +110,7 @@ def test_an_evaluation_in_which_no_scan_could_be_judged_ends_with_1(made: Traine
     assert main(["evaluate", *options, "--json", str(tmp_path / "evaluation.json")]) == 1
     said = capsys.readouterr()
     assert said.out.count("the cloud is empty") == len(GOOD + PAINTED) and "no scan could be judged" in said.err
+    assert "not judged: BAD_CLOUD: the cloud is empty" in said.out.splitlines()[-1]  # that none could be judged is said once
     assert sorted(json.loads((tmp_path / "evaluation.json").read_text())["counts"]["undefined"]) == sorted(GOOD + PAINTED)
 
 
