@@ -202,7 +202,7 @@ class ModelSwaps:
         if version == recipe.coming:
             recipe.forget_coming()
         if version == recipe.version:
-            recipe.retire(self._next)
+            recipe.retire(self._published.first_without(recipe.name, recipe.version))
 
     def _free_unused(self, recipe: RecipeModels) -> None:
         """Free versions that judge no part under way, once ingest has read that they judge no more."""
@@ -261,7 +261,7 @@ class ModelSwaps:
         recipe.is_wanted, recipe.no_room = False, ""
         if recipe.coming:
             recipe.forget_coming()
-        recipe.retire(self._next)
+        recipe.retire(self._published.first_without(recipe.name, recipe.version))
 
     def _needed(self, recipe: RecipeModels) -> int:
         return self._store.nbytes(recipe.name, recipe.champion)

@@ -34,6 +34,10 @@ class PublishedPlan:
         """Return the model that judges a recipe's next part; an empty version and generation 0 if none does."""
         return self.plan.serving.get(recipe, NOTHING)
 
+    def first_without(self, recipe: str, version: str) -> int:
+        """Return the revision of the first plan by which a version judges no more: the next, or the last one if that never let it."""
+        return self.plan.revision + (self.served(recipe).version == version)
+
     def write(self, plan: ModelPlan) -> None:
         """Write a plan for all processes; MdssError if it cannot be written."""
         self._writer.write(plan)

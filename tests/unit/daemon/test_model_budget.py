@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from structlog.testing import capture_logs
 
 from daemon.model_swaps import IDLE_S, MB
@@ -175,6 +176,18 @@ def test_no_second_recipe_makes_room_while_the_first_is_still_being_let_go_of() 
     assert serves(station.turns(5)) == {"cap": "0001"}
     station.deaf = False
     assert serves(station.turns(3)) == {"cap": "0001", "ring": "0001"}
+
+
+def test_a_recipe_that_took_so_long_to_load_that_it_makes_room_at_once_keeps_the_other_from_nothing() -> None:
+    station = ModelWorld(msgspec.structs.replace(TWO, memory_mb=1), BOTH, slow={("rgb-0", "gland/0001")})
+    station.turns(int(IDLE_S))
+    station.asked_for = ["gland"]
+    assert station.turns(4).held == ("gland/0001",)
+    station.wanted = ("cap",)
+    in_use(station, "cap", int(IDLE_S))
+    station.slow.clear()
+    in_use(station, "cap", 4)
+    assert serves(station.plan) == {"cap": "0001"}
 
 
 def test_a_recipe_that_was_larger_than_the_budget_is_tried_again_when_that_grows() -> None:
