@@ -37,7 +37,7 @@ from trainer.gathering import (
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import RetrainEnded
 from trainer.retrain_plan import PLAN, Plan, assign_uses, last_refusals, link_parts
-from trainer.train import MIN_TRAINING_PARTS, with_absolute_paths
+from trainer.train import MIN_TRAINING_PARTS, check_usable, with_absolute_paths
 
 DEFAULT_PRESET = "edge"
 
@@ -112,6 +112,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     learned = learned_by(untainted)
     if not is_base_new:
         require_new_parts(order, gathered, learned, champion.version if champion else "")
+    check_usable(recipe, order.device)
     shutil.rmtree(order.work, ignore_errors=True)
     examined = examine_parts(order, recipe, champion, base, gathered)
     good, defects = link_parts(examined.accepted, order.work), link_parts(gathered.defects, order.work)
