@@ -133,14 +133,14 @@ def parts_new_to(
     return [each for each in parts if not is_seen(each.part)]
 
 
-def curated_sides(base: Dataset | None, kept: Iterable[Named]) -> dict[str, Side]:
-    """Return the result ids of kept scans that show a curated part, each with the split of that part."""
+def sides_among(kept: Iterable[Named], base: Dataset | None, shares: Shares) -> Callable[[Named], Side]:
+    """Return a function that gives the side of each of these scans: the split of its part's curated scan, or the side that is drawn."""
     scans = list(kept)
     name_of = name_among(scans)
     splits: tuple[Side, ...] = ("train", "validation")
-    side = {scan.name: split for split in splits for scan in getattr(base, split, ())}
-    side_of_part = {name_of(each): side[each.result_id] for each in scans if each.result_id in side}
-    return {each.result_id: side_of_part[name_of(each)] for each in scans if name_of(each) in side_of_part}
+    split_of = {scan.name: split for split in splits for scan in getattr(base, split, ())}
+    curated = {name_of(each): split_of[each.result_id] for each in scans if each.result_id in split_of}
+    return lambda scan: curated.get(name_of(scan)) or side_of(name_of(scan), shares)
 
 
 def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:
