@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +101,17 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
     if data is not None:
         return Dataset.open(data, unit or "m")
     folder = curated_folder(champion)
-    if champion is None or not folder or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where somebody's home is closed
+    if champion is None or not folder or not _holds_anything(folder):
         return None
     return Dataset.open(Path(folder), unit or ("mm" if champion.card.data.get(UNIT) == "mm" else "m"))
+
+
+def _holds_anything(folder: str) -> bool:
+    """Return whether a folder is there and not empty, as the mount point of a share that is away, nor closed to this user."""
+    try:
+        return any(Path(folder).iterdir())
+    except OSError:
+        return False
 
 
 def curated_folder(champion: ModelFolder | None) -> str:

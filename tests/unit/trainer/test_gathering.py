@@ -141,8 +141,20 @@ def test_a_champion_whose_scans_are_gone_has_no_curated_ones(data: dict[str, str
 
 
 def test_scans_in_a_home_that_is_closed_to_the_station_are_as_good_as_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.stat", refuses_with(errno.EACCES))  # root, who may run this, sees everything
+    for look in ("os.stat", "os.listdir"):
+        monkeypatch.setattr(look, refuses_with(errno.EACCES))  # root, who may run this, sees everything
     assert base_of(model(folder=str(tmp_path)), None, None) is None
+
+
+def test_scans_on_a_share_that_is_not_mounted_are_away_also_where_its_mount_point_is_there(tmp_path: Path) -> None:
+    assert base_of(model(folder=str(tmp_path)), None, None) is None
+    (tmp_path / "train").mkdir()
+    with pytest.raises(BadInput, match=r"train/good/rgb: no such folder"):  # not away, but damaged
+        base_of(model(folder=str(tmp_path)), None, None)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(BadInput, match=r"found nothing in it, expected train/good"):  # one that is named is not passed over
+        base_of(None, empty, None)
 
 
 def test_another_scan_of_a_part_that_was_learned_is_no_new_part() -> None:
