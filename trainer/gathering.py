@@ -46,7 +46,7 @@ class Gathered:
     defects: tuple[CollectedScan, ...]  # confirmed by a person: for the gate, never to learn from
     contested: tuple[CollectedScan, ...]  # another scan of the part is a confirmed defect, or this one's review is lost
     unreviewed: int  # not accepted by the station, and not reviewed
-    simulated: int  # left out because they are simulated
+    simulated: int  # good ones that are left out because they are simulated
     kept: tuple[CollectedScan, ...]  # every part of the recipe
     standings: Mapping[str, Standing]  # what each part of `kept` counts as, by result id
 
@@ -75,7 +75,8 @@ def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Ga
     standings = {each.part.result_id: standing(each) for each in found}
     good, defects, contested, unknown = ([each for each in real if standings[each.part.result_id] == kind] for kind in get_args(Standing))
     good.sort(key=lambda each: each.label is None)  # a stable sort: each half stays newest first
-    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found), standings)
+    simulated = list(standings.values()).count("good") - len(good)
+    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), simulated, tuple(found), standings)
 
 
 def read_and_prepare(part: CollectedScan, settings: PointCloudSettings) -> Prepared:

@@ -95,6 +95,12 @@ def test_simulated_parts_are_left_out_unless_they_are_asked_for() -> None:
     assert (gather(others, "cap").simulated, gather(others, "cap", with_simulated=True).simulated) == (3, 0)
 
 
+def test_of_simulated_parts_the_good_ones_alone_are_missed_where_good_parts_are_too_few() -> None:
+    played = [part(f"r{number}", is_simulated=True) for number in range(3)]
+    bad = part("bad", evaluation="NotOK", is_simulated=True), part("dent", label="defect", is_simulated=True)
+    assert gather(cast("Any", Given(part("real", 9), *played, *bad)), "cap").simulated == 3
+
+
 def test_a_model_is_made_from_collected_parts_and_from_those_that_were_exported_before() -> None:
     model: Any = SimpleNamespace(card=SimpleNamespace(data={LEARNED: ["collected"], SCANS: ["exported"], SHOWN: ["judging"]}))
     assert made_from(model) == {"collected", "exported"}
