@@ -64,8 +64,11 @@ def distil(settings: Distillation, checkpoint: Path, *, anew: bool = False) -> t
     backbone = MobileNetV2Features.load(settings.backbone)
     photographs = Photographs(settings.photographs)
     checksums = {"backbone_checksum": digest(backbone.state_dict())[:DIGEST_LENGTH], "photographs_checksum": photographs.digest}
-    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches, device)
+    described, rate = settings.described(len(photographs), device), settings.learning_rate
     network = channels_last(first_weights(settings.start)).to(device)
+    schedule = Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described | checksums)
+    training = Training(network, schedule, checkpoint, anew=anew)  # refuses a checkpoint before the target's statistics take their time
+    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches, device)
 
     def crops_of(step: int) -> Tensor:
         return photographs.crops(settings.batch, settings.greyscale_share, np.random.default_rng((settings.seed, step)))
@@ -76,9 +79,6 @@ def distil(settings: Distillation, checkpoint: Path, *, anew: bool = False) -> t
             said = network(small)
         return F.mse_loss(said.float(), target(crops))
 
-    described, rate = settings.described(len(photographs), device), settings.learning_rate
-    schedule = Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described | checksums)
-    training = Training(network, schedule, checkpoint, anew=anew)
     batches = prefetched(crops_of, range(training.step, settings.steps), device)
     training.run(lambda _: loss_of(next(batches).to(device)))
     figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}

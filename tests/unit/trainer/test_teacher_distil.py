@@ -87,10 +87,14 @@ def test_a_run_stopped_and_resumed_gives_the_weights_of_an_unbroken_one(
     assert torch.equal(weights(resumed), weights(unbroken))
 
 
-def test_a_run_is_not_resumed_with_another_seed(settings: Distillation, tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_another_seed_and_nobody_waits_to_be_told(
+    settings: Distillation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     distil(replace(settings, steps=1), tmp_path / "run.checkpoint")
+    assert "backbone statistics" in capsys.readouterr().err
     with pytest.raises(BadInput, match=r"run\.checkpoint: found a checkpoint with seed 0, expected 7"):
         distil(replace(settings, steps=1, seed=7), tmp_path / "run.checkpoint")
+    assert "backbone statistics" not in capsys.readouterr().err  # which take a minute
 
 
 def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(settings: Distillation, tmp_path: Path) -> None:
