@@ -201,7 +201,8 @@ class Collection:
         return self.root / recipe_id / result_id
 
     def _recipes(self) -> list[Path]:
-        return sorted(_visible(self.root))
+        """Return the folders that can be a recipe's: not the lost+found of a disk, which is closed to the station."""
+        return sorted(folder for folder in _visible(self.root) if is_folder_name(folder.name))
 
 
 def _read(folders: Iterable[Path]) -> Iterator[CollectedScan]:

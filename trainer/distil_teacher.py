@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mdss.method.description_network import PatchDescriptionNetwork
+from mdss.method.store_files import DIGEST_LENGTH
 from mdss.method.teacher import load_teacher
 from mdss.method.torch_device import device_of, learning_precision
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget
+from trainer.checkpoint import digest
 from trainer.photographs import CROP_PX, Photographs
 from trainer.prefetch import prefetched
 from trainer.training import Schedule, Training, channels_last
@@ -61,8 +63,12 @@ def distil(settings: Distillation, checkpoint: Path, *, anew: bool = False) -> t
     device = device_of(settings.device)
     backbone = MobileNetV2Features.load(settings.backbone)
     photographs = Photographs(settings.photographs)
-    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches, device)
+    checksums = {"backbone_checksum": digest(backbone.state_dict())[:DIGEST_LENGTH], "photographs_checksum": photographs.digest}
+    described, rate = settings.described(len(photographs), device), settings.learning_rate
     network = channels_last(first_weights(settings.start)).to(device)
+    schedule = Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described | checksums)
+    training = Training(network, schedule, checkpoint, anew=anew)  # refuses a checkpoint before the target's statistics take their time
+    target = BackboneTarget(backbone, photographs, settings.seed, settings.statistics_batches, device)
 
     def crops_of(step: int) -> Tensor:
         return photographs.crops(settings.batch, settings.greyscale_share, np.random.default_rng((settings.seed, step)))
@@ -73,10 +79,6 @@ def distil(settings: Distillation, checkpoint: Path, *, anew: bool = False) -> t
             said = network(small)
         return F.mse_loss(said.float(), target(crops))
 
-    described = settings.described(len(photographs), device)
-    rate = settings.learning_rate
-    schedule = Schedule("distilling", settings.steps, rate, settings.warmup_steps, settings=described)
-    training = Training(network, schedule, checkpoint, anew=anew)
     batches = prefetched(crops_of, range(training.step, settings.steps), device)
     training.run(lambda _: loss_of(next(batches).to(device)))
     figures = {"minutes": training.minutes, "error_of_variance_1": training.error, "variance_kept": round(target.variance_kept, 4)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ class Gathered:
     defects: tuple[CollectedScan, ...]  # confirmed by a person: for the gate, never to learn from
     contested: tuple[CollectedScan, ...]  # another scan of the part is a confirmed defect, or this one's review is lost
     unreviewed: int  # not accepted by the station, and not reviewed
-    simulated: int  # left out because they are simulated
+    simulated: int  # good ones that are left out because they are simulated
     kept: tuple[CollectedScan, ...]  # every part of the recipe
     standings: Mapping[str, Standing]  # what each part of `kept` counts as, by result id
 
@@ -76,7 +75,8 @@ def gather(kept: Collection, recipe: str, *, with_simulated: bool = False) -> Ga
     standings = {each.part.result_id: standing(each) for each in found}
     good, defects, contested, unknown = ([each for each in real if standings[each.part.result_id] == kind] for kind in get_args(Standing))
     good.sort(key=lambda each: each.label is None)  # a stable sort: each half stays newest first
-    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), len(found) - len(real), tuple(found), standings)
+    simulated = list(standings.values()).count("good") - len(good)
+    return Gathered(tuple(good), tuple(defects), tuple(contested), len(unknown), simulated, tuple(found), standings)
 
 
 def read_and_prepare(part: CollectedScan, settings: PointCloudSettings) -> Prepared:
@@ -102,9 +102,17 @@ def base_of(champion: ModelFolder | None, data: Path | None, unit: Unit | None) 
     if data is not None:
         return Dataset.open(data, unit or "m")
     folder = curated_folder(champion)
-    if champion is None or not folder or not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where somebody's home is closed
+    if champion is None or not folder or not _holds_anything(folder):
         return None
     return Dataset.open(Path(folder), unit or ("mm" if champion.card.data.get(UNIT) == "mm" else "m"))
+
+
+def _holds_anything(folder: str) -> bool:
+    """Return whether a folder is there and not empty, as the mount point of a share that is away, nor closed to this user."""
+    try:
+        return any(Path(folder).iterdir())
+    except OSError:
+        return False
 
 
 def curated_folder(champion: ModelFolder | None) -> str:
@@ -133,14 +141,14 @@ def parts_new_to(
     return [each for each in parts if not is_seen(each.part)]
 
 
-def curated_sides(base: Dataset | None, kept: Iterable[Named]) -> dict[str, Side]:
-    """Return the result ids of kept scans that show a curated part, each with the split of that part."""
+def sides_among(kept: Iterable[Named], base: Dataset | None, shares: Shares) -> Callable[[Named], Side]:
+    """Return a function that gives the side of each of these scans: the split of its part's curated scan, or the side that is drawn."""
     scans = list(kept)
     name_of = name_among(scans)
     splits: tuple[Side, ...] = ("train", "validation")
-    side = {scan.name: split for split in splits for scan in getattr(base, split, ())}
-    side_of_part = {name_of(each): side[each.result_id] for each in scans if each.result_id in side}
-    return {each.result_id: side_of_part[name_of(each)] for each in scans if name_of(each) in side_of_part}
+    split_of = {scan.name: split for split in splits for scan in getattr(base, split, ())}
+    curated = {name_of(each): split_of[each.result_id] for each in scans if each.result_id in split_of}
+    return lambda scan: curated.get(name_of(scan)) or side_of(name_of(scan), shares)
 
 
 def seen_in(result_ids: set[str] | frozenset[str], kept: Iterable[Named]) -> Callable[[Named], bool]:

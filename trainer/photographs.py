@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mdss.errors import BadInput
 from mdss.image_header import read_header
+from mdss.method.store_files import DIGEST_LENGTH
+from trainer.checkpoint import digest
 from trainer.progress import tracked
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
@@ -32,6 +34,11 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    @property
+    def digest(self) -> str:
+        """Return a checksum over the pictures in their order; others give another one, another folder alone does not."""
+        return digest({f"{number:04d}": torch.from_numpy(image) for number, image in enumerate(self._images)})[:DIGEST_LENGTH]
 
     def crops(self, count: int, greyscale_share: float, random: np.random.Generator) -> Tensor:
         """Return `count` random crops (count, 3, 256, 256) in 0..1, some of them grey, with varied light and contrast."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -18,10 +17,10 @@ import msgspec
 from mdss.collection import RGB, XYZ, CollectedScan
 from mdss.errors import UNREADABLE, BadInput, MdssError
 from mdss.method.recipe import Recipe
-from mdss.part_names import name_among
+from mdss.part_names import Named
 from trainer.data_checks import Refused
 from trainer.dataset import GOOD, Dataset, Scan, Unit
-from trainer.gathering import Shares, side_of
+from trainer.gathering import Side
 
 Use = Literal["train", "validation", "gate", "defect"]
 PLAN, PARTS, MADE_MODEL = "plan.json", "parts", "made"
@@ -72,17 +71,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assign_uses(
-    good: Sequence[CollectedScan],
-    defects: Sequence[CollectedScan],
-    known: frozenset[str],
-    shares: Shares,
-    curated: Mapping[str, Use] = MappingProxyType({}),
+    good: Sequence[CollectedScan], defects: Sequence[CollectedScan], known: frozenset[str], side_of: Callable[[Named], Side]
 ) -> tuple[PlannedPart, ...]:
-    """Return what each collected part is used for; a part that is `curated`, too, stays on the side of its curated scan."""
-    name_of = name_among(each.part for each in (*good, *defects))
-    uses: list[tuple[CollectedScan, Use]] = [
-        (part, curated.get(part.part.result_id) or side_of(name_of(part.part), shares)) for part in good
-    ]
+    """Return what each collected part is used for; `side_of` is that of `sides_among`."""
+    uses: list[tuple[CollectedScan, Use]] = [(part, side_of(part.part)) for part in good]
     uses += [(part, "defect") for part in defects]
     return tuple(
         PlannedPart(

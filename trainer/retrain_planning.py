@@ -27,17 +27,17 @@ from trainer.gathering import (
     base_of,
     calibrated_by,
     curated_folder,
-    curated_sides,
     gather,
     is_made_from,
     learned_by,
     made_from,
     require_start,
+    sides_among,
 )
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import RetrainEnded
 from trainer.retrain_plan import PLAN, Plan, assign_uses, last_refusals, link_parts
-from trainer.train import MIN_TRAINING_PARTS, with_absolute_paths
+from trainer.train import MIN_TRAINING_PARTS, check_usable, with_absolute_paths
 
 DEFAULT_PRESET = "edge"
 
@@ -112,8 +112,10 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     learned = learned_by(untainted)
     if not is_base_new:
         require_new_parts(order, gathered, learned, champion.version if champion else "")
+    check_usable(recipe, order.device)
     shutil.rmtree(order.work, ignore_errors=True)
     examined = examine_parts(order, recipe, champion, base, gathered)
+    side_of = sides_among((each.part for each in gathered.kept), base, order.amounts.shares)
     good, defects = link_parts(examined.accepted, order.work), link_parts(gathered.defects, order.work)
     return Plan(
         recipe=recipe,
@@ -125,7 +127,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         base_left_out=tuple(each.result_id for each in spoilt),
         base_digest=base.digest if base else "",
         is_base_new=is_base_new,
-        parts=assign_uses(good, defects, learned, order.amounts.shares, curated_sides(base, (each.part for each in gathered.kept))),
+        parts=assign_uses(good, defects, learned, side_of),
         refused=(*spoilt, *contested_refusals(gathered, spoilt), *examined.refused),
         unreviewed=gathered.unreviewed,
         with_simulated=order.amounts.with_simulated,

@@ -22,7 +22,7 @@ from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
 from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
 from trainer.retrain_planning import check_order, defects_since, plan_of, recipe_of, require_enough
-from trainer.train import TrainingOrder, train_and_store
+from trainer.train import TrainingOrder, check_usable, train_and_store
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,11 +149,12 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     """Train the plan's model and store it; a model that an interrupted run has stored already is returned as it is.
 
-    What was learned stays for the next run, unless the same error would end that, too.
+    What was learned stays for the next run, unless the same error would end that, too; a teacher that is away may be back by then.
     """
     made = order.work / MADE_MODEL
     if stored := already_stored(order, made):
         return stored
+    check_usable(plan.recipe, order.device)
     try:
         model = train_plan(order, plan)
     except CutOff:

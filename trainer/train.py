@@ -158,20 +158,25 @@ def train(order: TrainingOrder, resume: bool = False) -> ModelFolder:
 
 def open_training_data(order: TrainingOrder) -> Dataset:
     """Return the dataset to train on. BadInput for too few scans, or for a device, teacher or photographs that cannot be used."""
-    # Imported here, so that `--help` and the refusal of bad settings do not wait for torch.
-    from mdss.method.teacher import load_teacher
-    from mdss.method.torch_device import device_of
-    from trainer.photographs import photographs_in
-
-    device_of(order.device)  # before the scans are read and an unfinished training is discarded
-    load_teacher(order.recipe.rgb.teacher)
-    if order.recipe.rgb.penalty_photographs:
-        photographs_in(Path(order.recipe.rgb.penalty_photographs))
+    check_usable(order.recipe, order.device)
     dataset = Dataset.open(order.data, order.unit)
     for split, scans, fewest in (("train", dataset.train, MIN_TRAINING_PARTS), ("validation", dataset.validation, MIN_PARTS)):
         if len(scans) < fewest:
             raise BadInput(f"{order.data / split}: found {len(scans)} scans, expected at least {fewest}")
     return dataset
+
+
+def check_usable(recipe: Recipe, device: str) -> None:
+    """Refuse a device, teacher or photographs that cannot be used, before scans are read and an unfinished training is discarded."""
+    # Imported here, so that `--help` and the refusal of bad settings do not wait for torch.
+    from mdss.method.teacher import load_teacher
+    from mdss.method.torch_device import device_of
+    from trainer.photographs import photographs_in
+
+    device_of(device)
+    load_teacher(recipe.rgb.teacher)
+    if recipe.rgb.penalty_photographs:
+        photographs_in(Path(recipe.rgb.penalty_photographs))
 
 
 def train_and_store(order: TrainingOrder, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:

@@ -190,8 +190,9 @@ def versions(folder: Path) -> list[Path]:
 
 
 def recipes(store: Path) -> list[str]:
-    """Return the recipes that the store holds models of."""
-    return sorted(path.name for path in store.iterdir() if path.is_dir() and versions(path)) if store.is_dir() else []
+    """Return the recipes that the store holds models of; the lost+found of a disk, which may be closed to this user, is none."""
+    folders = [path for path in store.iterdir() if is_folder_name(path.name) and path.is_dir()] if store.is_dir() else []
+    return sorted(path.name for path in folders if versions(path))
 
 
 def promote(store: Path, name: str, version: str, change: Change = PROMOTION) -> ModelFolder:

@@ -13,15 +13,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mdss.errors import BadInput
 from mdss.method import calibration, model_store
 from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
 from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to
-from tests.station import NAME
+from tests.station import NAME, write_teacher
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
-from trainer.retrain_planning import plan_of
+from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import resumable_plan, retrain
 
 pytestmark = pytest.mark.timeout(180)
@@ -177,3 +178,17 @@ def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(o
     (order.work / MADE_MODEL).write_text("0001", "ascii")
     assert retrain(order).version == "0001"
     assert [path.name for path in versions(own.store / NAME)] == ["0001"]
+
+
+def test_a_teacher_that_is_away_for_a_while_costs_nothing_of_what_was_learned(own: Plant, tmp_path: Path) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    teacher, champion = write_teacher(tmp_path / "own.safetensors"), open_champion(own.store, NAME)
+    order = order_of(own, assignments=(f"rgb.teacher={teacher}",))
+    plan = plan_of(order, recipe_of(order, champion), champion)
+    write_json(order.work / PLAN, plan)
+    teacher.rename(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match=r"own\.safetensors': no such file"):
+        retrain(order)
+    (tmp_path / "elsewhere").rename(teacher)
+    assert resumable_plan(order, plan.recipe, champion) == plan

@@ -204,6 +204,25 @@ def test_another_scan_of_a_curated_part_stays_in_its_split(own: Plant, tmp_path:
             assert again == names[split]
 
 
+def test_a_second_camera_with_few_good_parts_calls_its_parts_what_all_that_it_delivered_calls_them(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    for number in (20, 21):  # on two sides, if each were a part of its own
+        own.collect(number, source_id="turned", part_id="bolt")
+    own.collect(22, "NotOK", source_id="turned", part_id="nut")
+    own.collect(23, source_id="alike", part_id="pin")  # on another side than a part of that name
+    own.collect(24, "NotOK", source_id="alike", part_id="pin")
+
+    def uses() -> dict[str, str]:
+        return {part.result_id: part.use for part in planned(order_of(own)).parts}
+
+    before = uses()
+    own.mark("result-24", "good")
+    after = uses()
+    assert before["result-20"] == before["result-21"]
+    assert before["result-23"] == after["result-23"]
+
+
 def test_the_gate_goes_by_what_parts_are_called_when_it_judges(own: Plant) -> None:
     for number in range(NEW):
         own.collect(number)

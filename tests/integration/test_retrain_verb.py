@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mdss.method.model_store import open_champion
-from tests.retraining import NEW, Plant, good_part, order_of
+from tests.retraining import NEW, Plant, good_part, order_of, record_of, work_of
 from tests.station import NAME
 from trainer.low_priority import NICEST, POOLS
 from trainer.retrain_planning import plan_of
@@ -89,3 +89,21 @@ def test_it_gives_way_unless_it_is_told_not_to_and_computes_in_as_many_threads_a
     code, state = run(own, *options, start=("-c", LOOKS_AT_ITSELF)).stdout.splitlines()
     assert code == "3"
     assert json.loads(state) == [[str(threads)] * len(POOLS), 2 * threads, 1, nice, 0o027]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--set", "rgb.teacher=gone.safetensors"), "teacher 'gone.safetensors': no such file; expected default, procedural or"),
+        (("--set", "rgb.penalty_photographs=gone"), "gone: no such folder; expected photographs in it"),
+    ],
+)
+def test_a_teacher_or_photographs_that_are_gone_are_named_before_a_part_is_looked_at(
+    own: Plant, options: tuple[str, ...], sentence: str
+) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    done = run(own, "--full-speed", "--least-new", str(NEW), *options)
+    assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
+    assert record_of(own).outcome == "failed"
+    assert not (order_of(own).last_plan.exists() or work_of(own).exists())

@@ -130,6 +130,16 @@ def test_a_part_that_says_it_is_another_is_not_taken_for_it(kept: Collection, na
     assert names(kept.parts()) == ["b"]
 
 
+def test_what_a_disk_of_its_own_keeps_in_lost_and_found_is_no_recipe_and_is_left_alone(kept: Collection) -> None:
+    kept.add(part("a"), *scan())
+    orphan = kept.root / "lost+found" / "#12"
+    for folder in (orphan, orphan.with_name(".13")):
+        folder.mkdir(parents=True)
+    (orphan / PART).write_bytes(b"what a check of the disk found")
+    assert (names(kept.parts()), kept.tidy(), kept.prune(0).removed) == (["a"], 0, 1)
+    assert (orphan / PART).exists() and kept.find("#12") is None
+
+
 def test_a_review_that_cannot_be_read_is_neither_a_label_nor_none_until_somebody_gives_it_anew(kept: Collection) -> None:
     kept.add(part("a"), *scan())
     kept.label("a", review("defect"))

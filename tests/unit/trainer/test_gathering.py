@@ -95,6 +95,12 @@ def test_simulated_parts_are_left_out_unless_they_are_asked_for() -> None:
     assert (gather(others, "cap").simulated, gather(others, "cap", with_simulated=True).simulated) == (3, 0)
 
 
+def test_of_simulated_parts_the_good_ones_alone_are_missed_where_good_parts_are_too_few() -> None:
+    played = [part(f"r{number}", is_simulated=True) for number in range(3)]
+    bad = part("bad", evaluation="NotOK", is_simulated=True), part("dent", label="defect", is_simulated=True)
+    assert gather(cast("Any", Given(part("real", 9), *played, *bad)), "cap").simulated == 3
+
+
 def test_a_model_is_made_from_collected_parts_and_from_those_that_were_exported_before() -> None:
     model: Any = SimpleNamespace(card=SimpleNamespace(data={LEARNED: ["collected"], SCANS: ["exported"], SHOWN: ["judging"]}))
     assert made_from(model) == {"collected", "exported"}
@@ -141,8 +147,20 @@ def test_a_champion_whose_scans_are_gone_has_no_curated_ones(data: dict[str, str
 
 
 def test_scans_in_a_home_that_is_closed_to_the_station_are_as_good_as_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.stat", refuses_with(errno.EACCES))  # root, who may run this, sees everything
+    for look in ("os.stat", "os.listdir"):
+        monkeypatch.setattr(look, refuses_with(errno.EACCES))  # root, who may run this, sees everything
     assert base_of(model(folder=str(tmp_path)), None, None) is None
+
+
+def test_scans_on_a_share_that_is_not_mounted_are_away_also_where_its_mount_point_is_there(tmp_path: Path) -> None:
+    assert base_of(model(folder=str(tmp_path)), None, None) is None
+    (tmp_path / "train").mkdir()
+    with pytest.raises(BadInput, match=r"train/good/rgb: no such folder"):  # not away, but damaged
+        base_of(model(folder=str(tmp_path)), None, None)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(BadInput, match=r"found nothing in it, expected train/good"):  # one that is named is not passed over
+        base_of(None, empty, None)
 
 
 def test_another_scan_of_a_part_that_was_learned_is_no_new_part() -> None:

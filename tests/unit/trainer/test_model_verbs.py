@@ -44,6 +44,13 @@ def test_a_folder_that_is_a_dataset_and_no_store_is_told_by_what_lies_in_it(tmp_
     assert (code, said) == (0, f"{tmp_path}: no models; found train, validation, {expected}\n")
 
 
+@pytest.mark.parametrize("verb", ["list", "verify"])
+def test_the_lost_and_found_of_a_disk_of_its_own_is_no_recipe(store: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    before = run(capsys, verb, "--store", store)
+    (store / "lost+found" / "0001").mkdir(parents=True)  # which, as a rule, root alone may look into
+    assert run(capsys, verb, "--store", store) == before
+
+
 def test_who_guards_a_store_is_told_that_no_model_is_there(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "verify", "--store", store)[0] == 0
     place = store / "gland" / "0001"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from mdss.collection import RGB, XYZ, CollectedPart, CollectedScan, Collection, Review
 from mdss.errors import BadInput, MdssError
 from mdss.method.presets import preset
+from mdss.part_names import Named
 from mdss.settings import Settings, StationSettings
 from mdss.whole_files import write_json
 from tests.fakes import refuses_with
@@ -22,7 +24,7 @@ from tests.retraining import good_part
 from trainer import retrain_plan
 from trainer.data_checks import Code, Refused
 from trainer.dataset import Dataset
-from trainer.gathering import Shares, gather
+from trainer.gathering import Shares, Side, gather, sides_among
 from trainer.retrain_order import RetrainAmounts, RetrainOrder
 from trainer.retrain_outcome import RetrainEnded
 from trainer.retrain_plan import (
@@ -60,6 +62,10 @@ def collected(collection: Collection, number: int) -> CollectedScan:
     return found
 
 
+def sides_of(parts: list[CollectedScan], shares: Shares) -> Callable[[Named], Side]:
+    return sides_among((each.part for each in parts), None, shares)
+
+
 def plan_of(parts: list[CollectedScan], defects: list[CollectedScan], base: Dataset | None = None) -> Plan:
     return Plan(
         recipe=preset("demo"),
@@ -67,7 +73,7 @@ def plan_of(parts: list[CollectedScan], defects: list[CollectedScan], base: Data
         base=str(base.root) if base else None,
         base_train=base.relative_names(base.train) if base else (),
         base_validation=base.relative_names(base.validation) if base else (),
-        parts=assign_uses(parts, defects, frozenset({"r0"}), HALVES),
+        parts=assign_uses(parts, defects, frozenset({"r0"}), sides_of(parts, HALVES)),
         made_at="now",
     )
 
@@ -200,7 +206,7 @@ def test_what_one_champion_would_not_accept_is_asked_of_another_again_and_so_is_
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
     alike = CollectedPart(result_id="", part_id="pin", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK")
     parts = [CollectedScan(Path(), msgspec.structs.replace(alike, result_id=f"r{number}")) for number in range(30)]
-    assert {each.use for each in assign_uses(parts, [], frozenset(), Shares())} == {"train", "validation", "gate"}
+    assert {each.use for each in assign_uses(parts, [], frozenset(), sides_of(parts, Shares()))} == {"train", "validation", "gate"}
 
 
 def test_a_plan_is_read_as_it_was_written_and_none_where_there_is_none(collection: Collection, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from mdss.errors import BadInput
 from mdss.method.teacher import load_teacher
 from mdss.scan_files import png
-from tests.teachers import interrupting, weights, write_backbone, write_photographs
+from tests.teachers import backbone_arrays, interrupting, weights, write_backbone, write_photographs
 from trainer import photographs as photographs_module
 from trainer.backbone import MobileNetV2Features
 from trainer.backbone_target import BackboneTarget, sample_layer
@@ -87,10 +87,14 @@ def test_a_run_stopped_and_resumed_gives_the_weights_of_an_unbroken_one(
     assert torch.equal(weights(resumed), weights(unbroken))
 
 
-def test_a_run_is_not_resumed_with_another_seed(settings: Distillation, tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_another_seed_and_nobody_waits_to_be_told(
+    settings: Distillation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     distil(replace(settings, steps=1), tmp_path / "run.checkpoint")
+    assert "backbone statistics" in capsys.readouterr().err
     with pytest.raises(BadInput, match=r"run\.checkpoint: found a checkpoint with seed 0, expected 7"):
         distil(replace(settings, steps=1, seed=7), tmp_path / "run.checkpoint")
+    assert "backbone statistics" not in capsys.readouterr().err  # which take a minute
 
 
 def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(settings: Distillation, tmp_path: Path) -> None:
@@ -105,6 +109,25 @@ def test_a_run_is_not_resumed_with_what_would_have_given_another_teacher(setting
         changed = replace(first, **change)
         with pytest.raises(BadInput, match=rf"run\.checkpoint: found a checkpoint with {found}"):
             distil(changed, checkpoint)
+
+
+def test_a_run_is_not_resumed_with_another_backbone_of_the_same_name_or_as_many_other_photographs(
+    settings: Distillation, tmp_path: Path
+) -> None:
+    first, checkpoint = replace(settings, steps=1), tmp_path / "run.checkpoint"
+    distil(first, checkpoint)
+    (tmp_path / "other").mkdir()
+    backbone = write_backbone(tmp_path / "other" / settings.backbone.name, backbone_arrays(seed=1))
+    copy = write_photographs(tmp_path / "copy")
+    distil(replace(first, photographs=copy), checkpoint)
+    max(copy.iterdir()).write_bytes(min(copy.iterdir()).read_bytes())
+    for other, name in ((replace(first, backbone=backbone), "backbone"), (replace(first, photographs=copy), "photographs")):
+        with pytest.raises(BadInput, match=rf"found a checkpoint with {name}_checksum \w{{16}}, expected \w{{16}}; resume with the same"):
+            distil(other, checkpoint)
+    before = Checkpoint.read(checkpoint)
+    known = {name: value for name, value in before.settings.items() if not name.endswith("_checksum")}
+    replace(before, settings=known).write(checkpoint)  # as an earlier release wrote it
+    distil(first, checkpoint)
 
 
 def test_a_run_that_begins_anew_asks_nothing_of_the_one_before(settings: Distillation, tmp_path: Path) -> None:
