@@ -40,7 +40,7 @@ ROWS = (
     Row("rgb-averaged-40", "Or over the last two fifths, as shape does?", ("rgb.averaged=0.4",)),
     Row("rate-halved", "Is half the learning rate as good?", ("rgb.learning_rate=0.005",)),
     Row("windows-anywhere", "What do windows at any pixel bring, at half as much work again?", ("rgb.shift_every=null",)),
-    Row("turned", "Does it help to show parts turned and mirrored, too, ever less often?", ("rgb.turned=true",)),
+    Row("turned", "Does it help to show parts turned, too, ever less often?", ("rgb.turned=true",)),
     Row("turned-always", "Does it help to show them so to the end?", ("rgb.turned=true", "rgb.turned_last=1")),
     Row("light-as-recorded", "What does it bring to see every part in the same light?", ("rgb.levelling=0",)),
     Row("light-varied", "What does it bring to learn from crops whose brightness varies by a tenth?", ("rgb.light_variation=0.1",)),

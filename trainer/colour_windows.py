@@ -18,13 +18,15 @@ from mdss.method.student_teacher import StudentTeacher, Window, padded_image
 from trainer.branch_inputs import Part
 from trainer.distributed import own_rows
 from trainer.photographs import Photographs
-from trainer.symmetries import SYMMETRIES, apply_symmetry
 from trainer.teacher_answers import TeacherOutputs, fits_into_memory
+from trainer.turned_parts import turned
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Index = NDArray[np.int64]
 Cells = tuple[int, Window]  # number of the part, and the cells of its map
+
+VIEWS = 8  # sets the random numbers of how parts are shown apart from those of their shifts
 
 
 def cell_mask(mask: Bool, how: str) -> Float:
@@ -77,10 +79,25 @@ class Crop:
 
 @dataclass(frozen=True)
 class PartView:
-    """One part, and the symmetry by which it is shown."""
+    """One part, and how far it is turned."""
 
     number: int
-    turn: int
+    angle_deg: float = 0.0
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """One part as it is shown."""
+
+    view: PartView
+    image: Float  # (3, S + 32, S + 32), padded
+    mask: Bool  # (S, S)
+
+    @classmethod
+    def of(cls, part: Part, view: PartView, border: str) -> ShownPart:
+        """Turn a part, unless it is shown as it came."""
+        rgb, mask = turned(part.rgb, part.mask, view.angle_deg) if view.angle_deg else (part.rgb, part.mask)
+        return cls(view, padded_image(rgb, border), mask)
 
 
 @dataclass(frozen=True)
@@ -104,8 +121,8 @@ class Windows:
 
     def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
         self.settings, self._seed = recipe.rgb, recipe.seed
-        self._images = [padded_image(part.rgb, recipe.rgb.border) for part in parts]
-        self._pixels = [part.mask for part in parts]
+        self._parts, self._turned = parts, dict[int, ShownPart]()
+        self._as_they_came = [ShownPart.of(part, PartView(number), recipe.rgb.border) for number, part in enumerate(parts)]
         self._whole = whole_images(parts, recipe.rgb) if recipe.rgb.window_px is None else None
         folder = recipe.rgb.penalty_photographs
         self._photographs = Photographs(Path(folder)) if folder else None
@@ -116,7 +133,7 @@ class Windows:
         """Return the progress of the training from 0 to 1, in single steps or in whole epochs."""
         steps = self.settings.steps
         if self.settings.factor_every == "epoch":
-            step -= step % max(1, len(self._images) // self.settings.batch)
+            step -= step % max(1, len(self._parts) // self.settings.batch)
         return step / max(1, steps - 1)
 
     @property
@@ -124,7 +141,7 @@ class Windows:
         """How many elements of D (x) M each image has outside its crop: all are 0, but the quantile counts them."""
         if self._whole is None:
             return 0
-        every, some = every_cell(self._pixels[0], self.settings.border), self._whole[0]
+        every, some = every_cell(self._parts[0].mask, self.settings.border), self._whole[0]
         return CHANNELS * (every.height * every.width - some.height * some.width)
 
     def ask(self, networks: StudentTeacher, step: int) -> None:
@@ -132,11 +149,11 @@ class Windows:
         grid = self._grid_of(step)
         if grid is None or grid == self._asked:
             return
-        self._asked, shifts, views = grid, self._shifts(grid), self._views(step)
-        cells = [self._mask(view)[down::STRIDE_PX, right::STRIDE_PX] > 0 for view, (down, right) in zip(views, shifts, strict=True)]
+        self._asked, shifts, shown = grid, self._shifts(grid), [self._shown(view) for view in self._views(step)]
+        cells = [self._cells(part)[down::STRIDE_PX, right::STRIDE_PX] > 0 for part, (down, right) in zip(shown, shifts, strict=True)]
         if not self.settings.mask_training:
             cells = [np.ones_like(each) for each in cells]
-        images = [self._image(view)[:, down:, right:] for view, (down, right) in zip(views, shifts, strict=True)]
+        images = [part.image[:, down:, right:] for part, (down, right) in zip(shown, shifts, strict=True)]
         is_kept = self.settings.light_variation == 0 and fits_into_memory(cells, CHANNELS)
         self._answers = TeacherOutputs.of(networks, images, cells) if is_kept else None
 
@@ -147,40 +164,45 @@ class Windows:
 
     def _shifts(self, grid: int) -> Index:
         """Return the offset (N, 2) in pixels, 0 to 3, of each part's windows from the cells of its map; 0 for whole images."""
-        count = len(self._images)
+        count = len(self._parts)
         if self._whole is not None:
             return np.zeros((count, 2), np.int64)
         return np.random.default_rng((self._seed, grid, STRIDE_PX)).integers(STRIDE_PX, size=(count, 2))
 
     def _views(self, step: int) -> list[PartView]:
-        """Return the symmetry by which each part is shown. Whole images are never turned, because their windows lie where the parts do."""
-        count = len(self._images)
+        """Return how each part is shown. Whole images are never turned, because their windows lie where the parts do."""
+        count, most_deg = len(self._parts), self.settings.turned_deg
         if self._whole is not None or not self.settings.turned:
-            return [PartView(number, 0) for number in range(count)]
-        random = np.random.default_rng((self._seed, step // (self.settings.shift_every or 1), SYMMETRIES))
-        turns = random.integers(SYMMETRIES, size=count)
-        turns[random.random(count) >= self._share_turned(step)] = 0
-        return [PartView(number, turn) for number, turn in enumerate(turns.tolist())]
+            return [PartView(number) for number in range(count)]
+        random = np.random.default_rng((self._seed, step // (self.settings.shift_every or 1), VIEWS))
+        angles_deg = random.uniform(-most_deg, most_deg, count)
+        angles_deg[random.random(count) >= self._share_turned(step)] = 0
+        return [PartView(number, angle_deg) for number, angle_deg in enumerate(angles_deg.tolist())]
 
     def _share_turned(self, step: int) -> float:
         """Return the share of parts that are shown turned: all at the beginning. All steps on one grid have the share of its first."""
         first = step - step % (self.settings.shift_every or 1)
         return 1 + (self.settings.turned_last - 1) * self.progress(first)
 
-    def _image(self, view: PartView) -> Float:
-        return np.ascontiguousarray(apply_symmetry(self._images[view.number], view.turn))
+    def _shown(self, view: PartView) -> ShownPart:
+        """Return a part as it is shown. A turned one is kept until it is turned otherwise, because a grid has many batches."""
+        if not view.angle_deg:
+            return self._as_they_came[view.number]
+        if view.number not in self._turned or self._turned[view.number].view != view:
+            self._turned[view.number] = ShownPart.of(self._parts[view.number], view, self.settings.border)
+        return self._turned[view.number]
 
-    def _mask(self, view: PartView) -> Float:
-        return cell_mask(np.ascontiguousarray(apply_symmetry(self._pixels[view.number], view.turn)), self.settings.mask_sampling)
+    def _cells(self, part: ShownPart) -> Float:
+        return cell_mask(part.mask, self.settings.mask_sampling)
 
     def batch(self, step: int) -> Batch:
         """Return a step's crops, their masks and cells, and photographs for the penalty."""
         random = np.random.default_rng((self._seed, step))
-        numbers = random.integers(len(self._images), size=self.settings.batch).tolist()
+        numbers = random.integers(len(self._parts), size=self.settings.batch).tolist()
         grid = self._grid_of(step)
         shifts = None if grid is None else self._shifts(grid)
         views = self._views(step)
-        crops = own_rows([self._crop(views[number], None if shifts is None else shifts[number], random) for number in numbers])
+        crops = own_rows([self._crop(self._shown(views[number]), None if shifts is None else shifts[number], random) for number in numbers])
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
         photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
         return Batch(images, masks, [crop.cells for crop in crops], photographs)
@@ -191,24 +213,22 @@ class Windows:
             return None
         return torch.stack([self._answers.crop(*cells) for cells in batch.cells]).to(device).permute(0, 3, 1, 2)
 
-    def _crop(self, view: PartView, shift: Index | None, random: np.random.Generator) -> Crop:
-        image, mask = self._image(view), self._mask(view)
-        place = self._place(view, shift, random)
-        crop = image[:, place.top : place.top + place.height, place.left : place.left + place.width]
+    def _crop(self, part: ShownPart, shift: Index | None, random: np.random.Generator) -> Crop:
+        mask, place = self._cells(part), self._place(part, shift, random)
+        crop = part.image[:, place.top : place.top + place.height, place.left : place.left + place.width]
         height, width = positions(place.height), positions(place.width)
         rows, columns = (slice(start, start + STRIDE_PX * count, STRIDE_PX) for start, count in ((place.top, height), (place.left, width)))
         light = 1 + self.settings.light_variation * random.uniform(-1, 1)
-        cells = view.number, Window(place.top // STRIDE_PX, place.left // STRIDE_PX, height, width)
+        cells = part.view.number, Window(place.top // STRIDE_PX, place.left // STRIDE_PX, height, width)
         return Crop(np.clip(crop * np.float32(light), 0, 1), mask[rows, columns], cells)
 
-    def _place(self, view: PartView, shift: Index | None, random: np.random.Generator) -> CropPlace:
+    def _place(self, part: ShownPart, shift: Index | None, random: np.random.Generator) -> CropPlace:
         if self._whole is not None:
-            return CropPlace.of(self._whole[view.number])
-        size = self._images[view.number].shape[1]
+            return CropPlace.of(self._whole[part.view.number])
+        size = part.image.shape[1]
         side = min(self.settings.window_px or size, size if shift is None else size - STRIDE_PX)
-        pixels = apply_symmetry(self._pixels[view.number], view.turn)
-        inside = np.flatnonzero(pixels)  # a tenth of the time of np.nonzero's rows and columns
-        centre = np.array(divmod(inside[random.integers(len(inside))], len(pixels)))
+        inside = np.flatnonzero(part.mask)  # a tenth of the time of np.nonzero's rows and columns
+        centre = np.array(divmod(inside[random.integers(len(inside))], len(part.mask)))
         at = centre + CENTRE_PX - side // 2 + random.integers(-side // 4, side // 4, size=2)
         if shift is None:
             top, left = np.clip(at, 0, size - side).tolist()

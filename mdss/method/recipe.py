@@ -62,6 +62,7 @@ class ColourSettings(Settings, frozen=True):
     averaged: BelowOne = 0.0
     light_variation: Share = 0.0
     turned: bool = False
+    turned_deg: Annotated[float, msgspec.Meta(gt=0.0, le=180.0)] = 90.0
     turned_last: Share = 0.0
     penalty_photographs: str | None = None
     factor_first: BelowOne = 0.5

@@ -82,34 +82,6 @@ def test_answers_that_were_kept_are_those_of_asking_at_each_step(
         assert loss == pytest.approx(loss_of(networks, asking, step, batch).item(), rel=2e-3)
 
 
-def test_parts_that_come_at_any_angle_are_shown_another_way_with_each_shift_and_whole_images_are_not() -> None:
-    asked = [Windows(parts()[:1], Recipe(rgb=msgspec.structs.replace(SMALL, shift_every=1, turned=turned))) for turned in (False, True)]
-    shown = [[windows.batch(step).masks.mean(dim=0) for step in range(16)] for windows in asked]
-    assert any(not torch.equal(plain, turned) for plain, turned in zip(*shown, strict=True))
-    whole = [windows_of(msgspec.structs.replace(SMALL, window_px=None, turned=turned)).batch(0).images for turned in (False, True)]
-    assert torch.equal(*whole)
-
-
-def test_parts_are_shown_turned_ever_less_often_where_the_last_are_shown_as_they_came() -> None:
-    steps = 400
-    falling, steady = (
-        windows_of(msgspec.structs.replace(SMALL, turned=True, turned_last=last, steps=steps, shift_every=1)) for last in (0.0, 1.0)
-    )
-
-    def share(windows: Windows, first: int) -> float:
-        return float(np.mean([view.turn > 0 for step in range(first, first + 100) for view in windows._views(step)]))
-
-    assert 0.9 > share(falling, 0) > 0.6 > share(falling, 150) > 0.3 > share(falling, 300) > 0
-    assert [view.turn for view in falling._views(steps - 1)] == [0, 0, 0]
-    assert all(0.8 < share(steady, first) < 0.95 for first in (0, 300))
-
-
-def test_how_many_parts_are_turned_stays_the_same_while_the_teacher_is_not_asked_again() -> None:
-    windows = windows_of(msgspec.structs.replace(SMALL, turned=True, turned_last=0.0))
-    assert windows._views(6) == windows._views(7) == windows._views(8)
-    assert windows._share_turned(6) == windows._share_turned(8) > windows._share_turned(9)
-
-
 def test_the_teacher_is_asked_once_for_each_part_and_shift(networks: StudentTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
     windows, asked, describe = windows_of(SMALL), Counter[int](), networks.describe
 
@@ -168,7 +140,7 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
     seen = set()
     for grid in range(20):
         for number, shift in enumerate(windows._shifts(grid)):
-            places = [windows._place(PartView(number, 0), shift, random) for _ in range(20)]
+            places = [windows._place(windows._shown(PartView(number)), shift, random) for _ in range(20)]
             assert {(place.top % STRIDE_PX, place.left % STRIDE_PX) for place in places} == {tuple(shift)}
             assert all(0 <= start <= SIZE_PX + 32 - 48 for place in places for start in (place.top, place.left))
             seen.add((number, *shift))
