@@ -26,7 +26,7 @@ from trainer.branch_inputs import mean_brightness
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
 from trainer.ignored_content import ignored_content_sentences
-from trainer.parts_found import advice, other_training_sentences, sentences_on
+from trainer.parts_found import advice, other_training_sentences, pointless, sentences_on
 from trainer.progress import tracked
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
@@ -282,7 +282,7 @@ def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Pre
         try:
             parts.append(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud))
         except BadPart as bad:
-            raise BadInput(f"{scan.xyz_path}: {bad}{advice(loaded, recipe.point_cloud)}") from bad
+            raise BadInput(f"{scan.xyz_path}: {bad}{pointless(loaded) or advice(loaded, recipe.point_cloud)}") from bad
     return parts
 
 

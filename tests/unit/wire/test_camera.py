@@ -60,6 +60,8 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
     ("change", "words"),
     [
         ({"sequence": "3"}, "sequence: found '3', expected a whole number from 0 to 9223372036854775807"),
+        ({"rgb": {"height": "300", "width": 64}}, "rgb.height: found '300', expected a whole number from 64 to 2000"),
+        ({"xyz": {"unit": "mm", "width": -1}}, "xyz.width: found -1, expected a whole number from 64 to 2000, or null"),
         ({"partid": "x"}, "partid: found an unknown key, expected one of schema, source_id, sequence, frame_id, part_id, job_id"),
         ({"part_id": ""}, "part_id: found '', expected 1 to 128 characters without control characters"),
         ({"part_id": 12}, "part_id: found 12, expected 1 to 128 characters without control characters; in quotes it would be text"),
@@ -94,6 +96,8 @@ def test_a_header_against_the_schema_is_refused_by_name_of_its_frame_and_in_word
         (b"{", "found no JSON in UTF-8 (Input data was truncated)"),
         (b'{"source_id": "T\xfcr"}', "found no JSON in UTF-8 ('utf-8' codec can't decode byte 0xfc"),
         (b'{"source_id": "a/b", ', "Expected `str` matching regex"),  # nobody can look up what was found in half a header
+        (b"[[[[", "found no JSON object, expected one"),
+        (b"17 ]", "found no JSON object, expected one"),
         (b"[]", "found an empty list, expected a section with keys out of source_id, schema"),
     ],
 )
