@@ -74,7 +74,11 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLE)
 @click.version_option(package_name="mdss")
 def mdss() -> None:
-    """Find defects on parts from colour and shape, at an inspection station."""
+    """Find defects on parts from colour and shape, at an inspection station.
+
+    Exit codes: 0 done, 1 failed, 2 something that was given is wrong (an option, a file, a setting), 130 stopped by Ctrl-C, SIGTERM or
+    SIGHUP. Those of `run` and `retrain`, and more on the others, are in docs/operations.md.
+    """
 
 
 def main(arguments: list[str] | None = None) -> int:

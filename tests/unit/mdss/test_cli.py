@@ -135,3 +135,4 @@ def test_help_lists_every_verb_and_imports_none() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in cli.VERBS)
+    assert "Exit codes: 0 done, 1 failed, 2 something that was given is wrong" in done.stdout
