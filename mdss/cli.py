@@ -74,7 +74,11 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLE)
 @click.version_option(package_name="mdss")
 def mdss() -> None:
-    """Find defects on parts from colour and shape, at an inspection station."""
+    """Find defects on parts from colour and shape, at an inspection station.
+
+    Exit codes: 0 done, 1 failed, 2 something that was given is wrong (an option, a file, a setting), 130 stopped by Ctrl-C, SIGTERM or
+    SIGHUP. Those of `run` and `retrain`, and more on the others, are in docs/operations.md.
+    """
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,20 +90,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    code, sentence = _outcome(words)
+    if sentence:  # said once the error is gone, which keeps loops open: the progress lines that these end with come before
+        click.echo(f"mdss: {sentence}", err=True)
+    return code
+
+
+def _outcome(words: list[str]) -> tuple[int, str]:
+    """Run one verb; return its exit code, and the sentence on what went wrong."""
     try:
         result = mdss.main(args=words, prog_name="mdss", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return result if isinstance(result, int) else 0, ""
     except click.ClickException as error:
         error.show()
-        return MISUSED if isinstance(error, click.UsageError) else FAILED
+        return MISUSED if isinstance(error, click.UsageError) else FAILED, ""
     except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", INTERRUPTED)
+        return INTERRUPTED, "interrupted"
     except MdssError as error:
-        return _say(str(error), MISUSED if isinstance(error, BadInput) else FAILED)
+        return MISUSED if isinstance(error, BadInput) else FAILED, str(error)
     except MemoryError as error:
-        return _say(f"not enough memory: {str(error) or 'no more could be had'}", FAILED)
+        return FAILED, f"not enough memory: {str(error) or 'no more could be had'}"
     except OSError as error:  # a folder that cannot be written, a full disk: verbs need not handle these themselves
-        return _say(_refusal(error), FAILED)
+        return FAILED, _refusal(error)
 
 
 def _refusal(error: OSError) -> str:
@@ -110,11 +122,6 @@ def _refusal(error: OSError) -> str:
     owner = other_owner(Path(str(place))) if isinstance(error, PermissionError) else ""
     whose = f"; it belongs to the user {owner}" if owner else ""
     return f"{place}: {error.strerror}{whose}"
-
-
-def _say(sentence: str, code: int) -> int:
-    click.echo(f"mdss: {sentence}", err=True)
-    return code
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ Endpoint = Annotated[
     str,
     Meta(
         pattern=rf"^(ipc://[^\x00-\x20][^\x00-\x1f]*|tcp://{ADDRESS}:{PORT})\Z",
-        description="ipc://PATH or tcp://ADDRESS:PORT (an address of this machine, or 0.0.0.0 for all of them)",
+        description="ipc://PATH or tcp://ADDRESS:PORT (an address of this machine, or 0.0.0.0 for all of them; a port from 1 to 65535)",
     ),
 ]
 Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})\Z", description="auto, cpu or cuda:N")]
@@ -39,7 +39,7 @@ RedisUrl = Annotated[
     str,
     Meta(
         pattern=rf"^(redis{SERVER}|rediss{SERVER}(\?{TLS_OPTION}(&{TLS_OPTION})*)?|unix://([^\s@:/?]+@)?/[^\s@?]+(\?db=[0-9]{{1,5}})?)\Z",
-        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH (a space as %20), without a password "
+        description="redis://HOST:PORT/DB, rediss:// or unix:///PATH (a space as %20), with a port from 1 to 65535, without a password "
         f"(alerts.password_file names its file); with rediss:// options out of {', '.join(TLS_NAMES)}",
     ),
 ]

@@ -13,7 +13,8 @@ from mdss.method.recipe import Recipe
 from mdss.method.student_teacher import StudentTeacher
 from mdss.method.weights import read_weights, write_weights
 from mdss.whole_files import write_whole
-from trainer.branch_inputs import Branch, Part
+from trainer.branch_inputs import BRANCHES, Branch, Part
+from trainer.checkpoint import steps_in
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
 from trainer.training import Training, recent_mean
@@ -38,7 +39,7 @@ def train_branch(branch: Branch, parts: Sequence[Part], recipe: Recipe, device: 
     """Train one branch, from its checkpoint in `work` if there is one, and leave its weights there; nothing to do if they are there."""
     if is_trained(branch, work):
         return
-    network, training = TRAIN[branch](parts, recipe, device, work / f"{branch}.checkpoint")
+    network, training = TRAIN[branch](parts, recipe, device, _checkpoint_path(branch, work))
     write_weights(network, _weights_path(branch, work))
     write_whole(_record_path(branch, work), msgspec.json.encode(BranchTraining(training.losses, training.seconds)))
 
@@ -59,6 +60,16 @@ def networks_of(recipe: Recipe, work: Path) -> tuple[StudentTeacher, SignedDista
 def training_of(branch: Branch, work: Path) -> BranchTraining:
     """Return the losses and the duration of a finished training."""
     return msgspec.json.decode(_record_path(branch, work).read_bytes(), type=BranchTraining)
+
+
+def how_far(work: Path, recipe: Recipe) -> str:
+    """Return how many of its steps each branch has kept of a training that is not finished, as words for a sentence."""
+    steps = {"rgb": recipe.rgb.steps, "sdf": recipe.sdf.steps}
+    return ", ".join(f"{TITLES[each]} {steps_in(_checkpoint_path(each, work))} of {steps[each]} steps" for each in BRANCHES)
+
+
+def _checkpoint_path(branch: Branch, work: Path) -> Path:
+    return work / f"{branch}.checkpoint"
 
 
 def _weights_path(branch: Branch, work: Path) -> Path:

@@ -60,11 +60,11 @@ def command(*, as_json: bool, **options: Any) -> None:
     days, most, with_simulated, folder = (options.pop(name) for name in ("days", "most", "with_simulated", "collected"))
     since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
     collected = CollectedSource(folder, since_ns, most, with_simulated) if folder else None
-    model = calibrate(Request(**options, collected=collected))
+    before, model = calibrate(Request(**options, collected=collected))
     if as_json:
         click.echo(as_json_text(model), nl=False)
     else:
-        click.echo(summary(model))
+        click.echo(f"{summary(model)}\n{change_sentence(before, model)}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Request:
         return {name: value for name, value in asked.items() if value is not None}
 
 
-def calibrate(request: Request) -> ModelFolder:
-    """Return the recalibrated champion, promoted. BadInput if the request names nothing to do."""
+def calibrate(request: Request) -> tuple[ModelFolder, ModelFolder]:
+    """Return the champion before, and the recalibrated one, promoted. BadInput if the request names nothing to do."""
     from trainer.model_maker import store_recalibrated  # imported here, so that `--help` does not wait for torch
 
     if not request.has_parts and not request.changes:
@@ -107,7 +107,7 @@ def calibrate(request: Request) -> ModelFolder:
     card = msgspec.structs.replace(model.card, recipe=settings, data=model.card.data | facts)
     finished = store_recalibrated(model, card, calibration, request.store)
     change = Change("calibrate", history_entry(model, finished, request.reason), instead_of=model.version)
-    return model_store.promote(request.store, request.recipe, finished.version, change)
+    return model, model_store.promote(request.store, request.recipe, finished.version, change)
 
 
 def as_json_text(model: ModelFolder) -> str:
@@ -211,6 +211,13 @@ def most_risen_branch(times: Mapping[str, float]) -> str:
 def with_collection_note(calibration: Calibration, collected: ConfirmedParts) -> Calibration:
     """Return the calibration with a note on what its collected parts leave unknown."""
     return msgspec.structs.replace(calibration, threshold=calibration.threshold.with_note(collected.note))
+
+
+def change_sentence(before: ModelFolder, after: ModelFolder) -> str:
+    """Return the line that tells a person what the threshold was before, and how far it moved."""
+    old, new = before.calibration.threshold.value, after.calibration.threshold.value
+    moved = f": the new one is {new / old:.3g} times that" if old else ""
+    return f"threshold before {old:.4g} ({before.version}){moved}"
 
 
 def history_entry(before: ModelFolder, after: ModelFolder, why: str) -> str:

@@ -200,9 +200,10 @@ class KindFolder:
         _check_letters(sorted(self.folder.iterdir()), TRUTH, "what is marked on defects would not be looked at")
         for stem in sorted(images.keys() ^ self.clouds.keys()):
             lone, missing = (images[stem], "xyz") if stem in images else (self.clouds[stem], "rgb")
-            raise BadInput(f"{lone}: found no partner, expected {self.folder / missing / stem} with {', '.join(PARTNERS[missing])}")
+            raise _without_partner(lone, self.folder / missing, PARTNERS[missing])
         for stem in sorted(truths.keys() - images.keys()):
-            raise BadInput(f"{truths[stem]}: found no partner, expected {self.folder / 'rgb' / stem} with {', '.join(IMAGE_SUFFIXES)}")
+            raise _without_partner(truths[stem], self.folder / "rgb", IMAGE_SUFFIXES)
+        _check_links((*images.values(), *self.clouds.values(), *truths.values()))
         unmarked = sorted(images.keys() - truths.keys())
         if is_marked and self.folder.name != GOOD and unmarked:
             raise BadInput(f"{self.folder / TRUTH / unmarked[0]}.png: no such file; expected the ground truth of {images[unmarked[0]]}")
@@ -222,9 +223,14 @@ def _scans(root: Path, split: Split, is_needed: bool) -> list[Scan]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = _folders_in(folder)
     _check_letters(found, GOOD, "any other name is that of a kind of defect")
     return found
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
 
 
 def _check_letters(found: Sequence[Path], name: str, why: str) -> None:
@@ -242,8 +248,22 @@ def _check(folder: Path, kinds: Sequence[KindFolder]) -> None:
         kind.check(is_marked)
 
 
+def _without_partner(lone: Path, folder: Path, suffixes: tuple[str, ...]) -> BadInput:
+    """Return the refusal of a file whose partner is not in the other folder; it names one of another format that is."""
+    others = [path.name for path in sorted(folder.iterdir()) if path.stem == lone.stem and not path.name.startswith(".")]
+    found = f"no partner but {folder / others[0]}" if others else "no partner"
+    return BadInput(f"{lone}: found {found}, expected {folder / lone.stem} with {', '.join(suffixes)}")
+
+
+def _check_links(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            raise BadInput(f"{path}: found a link to {path.readlink()}, which is not there; expected a file")
+
+
 def _check_files(folder: Path, found: dict[str, Path], suffixes: tuple[str, ...]) -> None:
     if not folder.is_dir():
+        _check_letters(_folders_in(folder.parent), folder.name, "what lies in it would not be found")
         raise BadInput(f"{folder}: no such folder; expected {', '.join(suffixes)} files in it")
     if not found:
         raise BadInput(f"{folder}: found {_some_in(folder, 'no files')}, expected {', '.join(suffixes)}")

@@ -146,6 +146,11 @@ def advice(loaded: LoadedScan, settings: PointCloudSettings) -> str:
     return f"; {small}set {NO_TABLE}"
 
 
+def pointless(loaded: LoadedScan) -> str:
+    """Return what was expected of a recorded cloud without any point; "" if it has one."""
+    return "" if is_measured(loaded.xyz_mm).any() else "; expected x, y, z of each pixel, and NaN or (0, 0, 0) only where none was measured"
+
+
 def constant_coordinate(cloud: NDArray[np.float32]) -> str:
     """Return the coordinate in which all measured points of a cloud (H, W, 3) are the same; "" if there is none, or no point."""
     points = cloud[is_measured(cloud)]

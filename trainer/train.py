@@ -26,7 +26,7 @@ from trainer.branch_inputs import mean_brightness
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
 from trainer.ignored_content import ignored_content_sentences
-from trainer.parts_found import advice, other_training_sentences, sentences_on
+from trainer.parts_found import advice, other_training_sentences, pointless, sentences_on
 from trainer.progress import tracked
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
@@ -54,7 +54,7 @@ SPLITS = ("train", "validation")
     "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change one setting of the preset; may be repeated."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option("--resume", is_flag=True, help="Go on with a training of this recipe that was interrupted.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training of this recipe, which is discarded otherwise.")
 def command(**options: Any) -> None:
     """Train both branches on good parts, set the threshold on good validation parts, and make the result the champion.
 
@@ -226,10 +226,21 @@ def prepare_work_folder(work: Path, plan: TrainingPlan, resume: bool) -> None:
     if resume:
         click.echo(f"train: found no unfinished training in {work}, starting a new one", err=True)
     elif any(each != path for each in work.glob("*")):  # a plan alone is left by a training that was refused for its scans
-        click.echo(f"train: the unfinished training in {work} is discarded; --resume would have gone on from it", err=True)
+        click.echo(f"train: the unfinished training in {work} is discarded{what_is_lost(path, plan)}", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_whole(path, msgspec.json.encode(plan))
+
+
+def what_is_lost(path: Path, plan: TrainingPlan) -> str:
+    """Return the end of the sentence on a training that is discarded: how far it had come, and what `--resume` would have done."""
+    from trainer.branch_training import how_far
+
+    found = plan_in(path)
+    came = f" ({how_far(path.parent, found.recipe)})" if found else ""
+    if what := difference(path, plan):
+        return f"{came}; it had other settings or scans ({what}), with which --resume would have gone on"
+    return f"{came}; --resume would have gone on from it"
 
 
 def difference(path: Path, plan: TrainingPlan) -> str:
@@ -237,9 +248,8 @@ def difference(path: Path, plan: TrainingPlan) -> str:
 
     A setting that an earlier release did not write has its default, which is how that release trained.
     """
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=TrainingPlan)
-    except UNREADABLE:
+    found = plan_in(path)
+    if found is None:
         return "it cannot be read"
     then, now = ({**settings_of(each.recipe), "unit": each.unit} for each in (found, plan))
     for name, value in then.items():
@@ -247,6 +257,14 @@ def difference(path: Path, plan: TrainingPlan) -> str:
             return f"{name} was {value}, is {now[name]}"
     is_same = found.scans == plan.scans and found.digest in ("", plan.digest)
     return "" if is_same else "the scans are different"
+
+
+def plan_in(path: Path) -> TrainingPlan | None:
+    """Return the plan in a file; None where it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=TrainingPlan)
+    except (OSError, *UNREADABLE):
+        return None
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
@@ -264,7 +282,7 @@ def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Pre
         try:
             parts.append(prepare(loaded.rgb, loaded.xyz_mm, recipe.point_cloud))
         except BadPart as bad:
-            raise BadInput(f"{scan.xyz_path}: {bad}{advice(loaded, recipe.point_cloud)}") from bad
+            raise BadInput(f"{scan.xyz_path}: {bad}{pointless(loaded) or advice(loaded, recipe.point_cloud)}") from bad
     return parts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from msgspec import Meta
 
 from mdss.errors import UNREADABLE, MdssError, legible
 from mdss.misfit import describe_misfit
+from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.wire.cloud import Invalid, Unit
 from mdss.wire.messages import FrameIdentity
 
@@ -23,8 +25,10 @@ Label = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,128}$" + NO_LINE_BREAK, description="1 to 128 characters without control characters")
 ]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+# The limits themselves are checked with codes of their own (`to_scan`): a larger image is TOO_LARGE, a cloud of height 1 NOT_ORGANISED.
+Side = Annotated[int, Meta(ge=0, le=2**63 - 1, description=f"a whole number from {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX}")]
 
-
+NO_OBJECT = re.compile(r"^Expected `object`, got `\w+`$")  # what msgspec says of a header that is a list or a number
 # characters of a refusal; one that repeats what was sent could otherwise be just as long
 LONGEST_SENTENCE = 500
 
@@ -50,7 +54,7 @@ def in_words(error: Exception, kind: type[msgspec.Struct], header: bytes | memor
     with suppress(*UNREADABLE):  # after the first field that does not fit, the rest may be no JSON
         place, sentence = describe_misfit(error, kind, msgspec.json.decode(header))
         return f"{place}: {sentence}" if place else sentence
-    return str(error)
+    return "found no JSON object, expected one" if NO_OBJECT.match(str(error)) else str(error)
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +77,8 @@ class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The first payload: height x width x 3 bytes, row by row."""
 
     pixel_format: Literal["RGB8"] = "RGB8"
-    height: Count
-    width: Count
+    height: Side
+    width: Side
 
 
 class CloudFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,8 +87,8 @@ class CloudFormat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pixel_format: Literal["Coord3D_ABC32f"] = "Coord3D_ABC32f"
     unit: Unit
     invalid: Invalid = Invalid()
-    height: Count | None = None
-    width: Count | None = None
+    height: Side | None = None
+    width: Side | None = None
 
 
 class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

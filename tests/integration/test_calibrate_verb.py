@@ -108,6 +108,16 @@ def test_a_margin_stays_with_the_recipe_whatever_the_threshold_is_set_from_next(
     assert open_champion(copy.store, NAME).calibration.threshold.value == pytest.approx(after.value, rel=1e-4)
 
 
+def test_the_threshold_before_stands_below_the_new_one_with_how_far_it_moved(copy: Trained, capsys: Capture) -> None:
+    old = open_champion(copy.store, NAME).calibration.threshold.value
+    assert calibrate(copy.store, "--margin", "23") == 0
+    said = capsys.readouterr().out.splitlines()
+    new, before = said[1], said[-1]
+    assert new.startswith(f"threshold {23 * old:.4g} (") and before == f"threshold before {old:.4g} (0001): the new one is 23 times that"
+    assert calibrate(copy.store, "--margin", "1") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"threshold before {23 * old:.4g} (0002): the new one is 0.0435 times that"
+
+
 def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Trained, kept: Kept, capsys: Capture) -> None:
     for _ in range(4):
         kept.add("OK")

@@ -151,6 +151,18 @@ def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder
     )
 
 
+def test_the_gateway_hands_on_no_verdict_on_a_simulated_part(folder: Path) -> None:
+    with at_the_gateway(folder) as (_, journal, process, lines):
+        assert process.stdout is not None
+        for name in ("replay", "line"):
+            journal.judge(verdict(name, evaluation="OK", is_simulated=name == "replay", times=taken(time.time_ns())))
+        lines.append(process.stdout.readline())
+        process.terminate()
+        _, complaint = process.communicate()
+    assert lines == ["stop\n", "run\n", "pass part of line after 750 ms\n"]
+    assert complaint == "gateway: not handed on: part of replay is simulated, it is not on the line\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_gateway_that_is_ended_stops_the_line(folder: Path, number: signal.Signals) -> None:
     with Publishing(folder) as station, started("gateway.py", station) as process:

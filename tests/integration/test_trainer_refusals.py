@@ -89,7 +89,7 @@ def write_cloud(path: Path, cloud: np.ndarray[tuple[int, ...], np.dtype[np.float
         (without_colour, f"{{data}}/{IMAGE}: found 8-bit grey, expected 8-bit RGB"),
         (of_another_size, f"{{data}}/{CLOUD}: found 96 x 96 px, expected 100 x 96 px as {{data}}/{IMAGE}"),
         (without_a_part, "expected 64 or more; set point_cloud.table=none for parts that fill the image or lie on nothing flat"),
-        (without_a_point, f"{{data}}/{CLOUD}: the cloud is empty: no pixel has a measured point"),
+        (without_a_point, f"{{data}}/{CLOUD}: the cloud is empty: no pixel has a measured point; expected x, y, z of each pixel"),
         (in_millimetres, f"{{data}}/{CLOUD}: found a scene of "),
         (without_its_cloud, f"{{data}}/{IMAGE}: found no partner, expected {{data}}/train/good/xyz/003 with .tif, .tiff"),
         (without_validation, "{data}/validation: no such folder; expected good/{{rgb,xyz}} in it"),

@@ -16,6 +16,7 @@ import pytest
 from mdss import cli
 from mdss.errors import BadInput, MdssError
 from mdss.interrupts import signals_handled_by
+from trainer.progress import tracked
 
 
 def verb(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
@@ -53,6 +54,19 @@ def test_an_error_becomes_its_sentence_and_code(
     verb(monkeypatch, raising(error))
     assert cli.main(["check"]) == code
     assert capsys.readouterr().err == sentence
+
+
+def test_an_error_is_the_last_line_below_that_of_the_progress_it_broke_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_all() -> None:
+        items = tracked("abc", "reading")
+        for item in items:
+            raise BadInput(f"{item}: found nothing")
+
+    verb(monkeypatch, read_all)
+    assert cli.main(["check"]) == 2
+    assert capsys.readouterr().err == "reading: 0/3, 0 s, 0 s left\nmdss: a: found nothing\n"
 
 
 def test_a_folder_that_cannot_be_written_is_named_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,3 +135,4 @@ def test_help_lists_every_verb_and_imports_none() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in cli.VERBS)
+    assert "Exit codes: 0 done, 1 failed, 2 something that was given is wrong" in done.stdout

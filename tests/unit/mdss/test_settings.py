@@ -160,6 +160,7 @@ def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
     ("endpoint", "words"),
     [
         ("tcp://127.0.0.1:70000", "expected ipc://PATH or tcp://ADDRESS:PORT"),
+        ("tcp://127.0.0.1:99999", "for all of them; a port from 1 to 65535)"),
         ("tcp://127.0.0.1:*", "expected ipc://PATH or tcp://ADDRESS:PORT"),
         ("tcp://*:5555", "expected ipc://PATH or tcp://ADDRESS:PORT"),
         ("udp://127.0.0.1:5555", "expected ipc://PATH or tcp://ADDRESS:PORT"),

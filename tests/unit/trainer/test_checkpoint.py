@@ -21,6 +21,7 @@ from trainer.train import TrainingPlan, prepare_work_folder
 from trainer.training import Schedule, Training, channels_last
 
 STEPS = 6
+Capture = pytest.CaptureFixture[str]
 
 
 def network(width: int = 4) -> nn.Module:
@@ -214,10 +215,33 @@ def test_another_network_s_checkpoint_is_refused(tmp_path: Path) -> None:
         trained(path)
 
 
-def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_where_nothing_is_unfinished_says_that_it_begins_anew(tmp_path: Path, capsys: Capture) -> None:
     for _ in range(2):
         prepare_work_folder(tmp_path / "work", TrainingPlan(preset("edge"), "m", (), ""), resume=True)
     assert capsys.readouterr().err == f"train: found no unfinished training in {tmp_path / 'work'}, starting a new one\n"
+
+
+def test_before_an_unfinished_training_is_discarded_it_is_said_how_far_it_had_come(tmp_path: Path, capsys: Capture) -> None:
+    work, plan = tmp_path / "work", TrainingPlan(with_assignments(preset("edge"), ("rgb.steps=6", "sdf.steps=9")), "m", (), "")
+    discarded = f"train: the unfinished training in {work} is discarded"
+    came = "(colour branch 3 of 6 steps, shape branch 0 of 9 steps)"
+    other = replace(plan, unit="mm")
+    ends = {
+        f" {came}; --resume would have gone on from it": plan,
+        f" {came}; it had other settings or scans (unit was m, is mm), with which --resume would have gone on": other,
+    }
+    for end, begun in ends.items():
+        prepare_work_folder(work, plan, resume=False)
+        trained(work / "rgb.checkpoint", 3)
+        capsys.readouterr()
+        prepare_work_folder(work, begun, resume=False)
+        assert capsys.readouterr().err == f"{discarded}{end}\n"
+        assert not (work / "rgb.checkpoint").exists()
+        prepare_work_folder(work, plan, resume=False)
+    trained(work / "rgb.checkpoint", 3)
+    (work / "plan.json").write_bytes(b"{")
+    prepare_work_folder(work, plan, resume=False)
+    assert "is discarded; it had other settings or scans (it cannot be read)" in capsys.readouterr().err
 
 
 def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_other_settings_is_not(tmp_path: Path) -> None:

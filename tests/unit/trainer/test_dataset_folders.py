@@ -62,6 +62,30 @@ def test_where_all_files_are_of_another_kind_some_are_named(root: Path, kind: st
         Dataset.open(root, "m")
 
 
+@pytest.mark.parametrize(("kept", "other"), [("rgb/000.png", "xyz/000.ply"), ("xyz/000.tiff", "rgb/000.BMP")])
+def test_of_a_scan_whose_other_half_is_of_another_kind_that_file_is_named(root: Path, kept: str, other: str) -> None:
+    good = root / "train/good"
+    (good / ("xyz/000.tiff" if "xyz" in other else "rgb/000.png")).rename(good / other)
+    with pytest.raises(BadInput, match=rf"^{good}/{kept}: found no partner but {good}/{other}, expected {good}/{other[:7]} with \.\w+, "):
+        Dataset.open(root, "m")
+
+
+@pytest.mark.parametrize("name", ["train/good/rgb/001.png", "train/good/xyz/001.tiff", "test/stain/gt/000.png"])
+def test_a_link_to_a_file_that_is_not_there_is_said_to_be_one(root: Path, name: str) -> None:
+    (root / name).unlink()
+    (root / name).symlink_to("/elsewhere/001")
+    with pytest.raises(BadInput, match=f"^{root}/{name}: found a link to /elsewhere/001, which is not there; expected a file$"):
+        Dataset.open(root, "m", needs=ALL)
+
+
+@pytest.mark.parametrize("folder", ["train/good/rgb", "validation/good/xyz", "test/stain/rgb"])
+def test_a_folder_of_images_or_clouds_in_capital_letters_is_said_to_be_one(root: Path, folder: str) -> None:
+    capitals = (root / folder).with_name((root / folder).name.upper())
+    (root / folder).rename(capitals)
+    with pytest.raises(BadInput, match=f"^{capitals}: found '{capitals.name}', expected '{folder[-3:]}' in small letters"):
+        Dataset.open(root, "m", needs=ALL)
+
+
 def test_folders_beside_that_of_good_parts_are_said_to_be_unread(root: Path) -> None:
     assert Dataset.open(root, "m").unread_folder_sentences() == []
     for name in ("good2", "bent", ".cache"):

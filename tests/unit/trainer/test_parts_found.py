@@ -24,6 +24,7 @@ from trainer.parts_found import (
     missing_points_sentences,
     other_product_sentences,
     other_training_sentences,
+    pointless,
     scan_sentences,
     sentences_on,
     small_part_sentences,
@@ -190,3 +191,6 @@ def test_of_a_scan_without_any_point_nothing_is_advised() -> None:
     cloud = np.full((200, 200, 3), np.nan, np.float32)
     loaded = LoadedScan(Scan("train", GOOD, "000", Path("rgb"), Path("xyz")), grey(cloud), cloud, np.zeros(cloud.shape[:2], np.bool_))
     assert advice(loaded, DEFAULT) == ""
+    assert pointless(loaded) == "; expected x, y, z of each pixel, and NaN or (0, 0, 0) only where none was measured"
+    cloud[7, 7] = 1, 2, 300
+    assert pointless(loaded) == ""

@@ -57,10 +57,38 @@ def test_a_frame_comes_back_with_its_payloads() -> None:
     assert [bytes(part) for part in got.payloads] == payloads()
 
 
+def test_a_camera_may_leave_out_the_schema_and_say_more_where_nothing_can_be_lost() -> None:
+    for said in (b'{"source_id": "c"}', b'{"source_id": "c", "schema": "mdss.frame.v1", "vendor": "x"}'):
+        assert camera.parse([camera.MAGIC, b"HELLO", said]) == camera.Hello(source_id="c")
+    for kind, message in ((b"PING", camera.Ping(source_id="c")), (b"EOS", camera.Eos(source_id="c"))):
+        assert camera.parse([camera.MAGIC, kind, b'{"source_id": "c", "vendor": "x"}', b"payload"]) == message
+    fields = msgspec.to_builtins(header())
+    del fields["schema"]
+    got = camera.parse([camera.MAGIC, b"FRAME", msgspec.json.encode(fields), *payloads()])
+    assert isinstance(got, camera.FrameMessage) and got.header == header()
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"kind": "value"}, Invalid(kind="value", value=0.0)),
+        ({"kind": "confidence"}, Invalid(kind="confidence", value=0.0)),
+        ({"value": -1.0}, Invalid(kind="nan", value=-1.0)),
+        ({}, Invalid(kind="nan", value=0.0)),
+    ],
+)
+def test_a_mark_without_its_value_is_0_and_without_its_kind_it_is_nan(said: dict[str, object], meant: Invalid) -> None:
+    fields = msgspec.to_builtins(header()) | {"xyz": {"unit": "mm", "invalid": said}}
+    got = camera.parse([camera.MAGIC, b"FRAME", msgspec.json.encode(fields), *payloads()])
+    assert isinstance(got, camera.FrameMessage) and got.header.xyz.invalid == meant
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"sequence": "3"}, "sequence: found '3', expected a whole number from 0 to 9223372036854775807"),
+        ({"rgb": {"height": "300", "width": 64}}, "rgb.height: found '300', expected a whole number from 64 to 2000"),
+        ({"xyz": {"unit": "mm", "width": -1}}, "xyz.width: found -1, expected a whole number from 64 to 2000, or null"),
         ({"partid": "x"}, "partid: found an unknown key, expected one of schema, source_id, sequence, frame_id, part_id, job_id"),
         ({"part_id": ""}, "part_id: found '', expected 1 to 128 characters without control characters"),
         ({"part_id": 12}, "part_id: found 12, expected 1 to 128 characters without control characters; in quotes it would be text"),
@@ -105,6 +133,8 @@ def test_a_header_that_names_a_key_twice_is_refused_by_name_of_its_frame_and_of_
         (b"{", "found no JSON in UTF-8 (Input data was truncated)"),
         (b'{"source_id": "T\xfcr"}', "found no JSON in UTF-8 ('utf-8' codec can't decode byte 0xfc"),
         (b'{"source_id": "a/b", ', "Expected `str` matching regex"),  # nobody can look up what was found in half a header
+        (b"[[[[", "found no JSON object, expected one"),
+        (b"17 ]", "found no JSON object, expected one"),
         (b"[]", "found an empty list, expected a section with keys out of source_id, schema"),
     ],
 )
