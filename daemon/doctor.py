@@ -20,6 +20,7 @@ from daemon.doctor_models import model_findings
 from daemon.doctor_redis import redis_findings
 from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
+from daemon.open_files import LOST, PUT_BACK
 from daemon.process_table import JOURNAL_KEEPERS
 from daemon.status import ProcessReport, StationReport
 from daemon.verbs import another_station, request_report
@@ -157,10 +158,8 @@ def unopened_journal(path: Path, found: str) -> Finding:
 
 def lost_journal(path: Path) -> Finding:
     """Return the finding on a journal that was removed or replaced while the station has it open."""
-    found = f"{path} was removed, or moved away, or replaced, while the station runs"
     why = "its processes write to a file that nobody can open any more: when they end, every part in it is gone, and sequences begin anew"
-    advice = "stop the station, put the last backup there or nothing, and start it: docs/operations.md, Upgrade and backup"
-    return bad("journal", found, why, advice)
+    return bad("journal", f"{path} {LOST}", why, f"{PUT_BACK}: docs/operations.md, Upgrade and backup")
 
 
 def damaged_journal(found: str) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol
@@ -49,7 +49,8 @@ class SupervisorServices:
     in_hand: Callable[[str], str]  # process -> result id of the part that it had in hand when it ended
     models: ModelSwaps
     clock: Callable[[], float] = time.monotonic
-    gone: Callable[[], str] = str  # what the processes have open that is not there any more; empty if nothing is
+    # names of the processes that are ready -> what they have open that is not there any more; empty if nothing is
+    gone: Callable[[Collection[str]], str] = lambda _: ""
 
 
 class Supervisor:
@@ -211,7 +212,9 @@ class Supervisor:
         """Return the station's state and its reason: those of the worst process, or of what is gone or of the models if that is worse."""
         bad = [child for child in self._children if not child.is_ready or child.state == "degraded"]
         found = [(badness(child), f"{child.spec.name}: {child.reason or child.state}") for child in bad]
-        found += [(GONE_RANK, self._gone() if self._phase == "running" else ""), (MODELS_RANK, self._models.trouble)]
+        found.append((MODELS_RANK, self._models.trouble))
+        if self._phase == "running":
+            found.append((GONE_RANK, self._gone([child.spec.name for child in self._children if child.is_ready])))
         (how, _), reason = min((each for each in found if each[1]), key=itemgetter(0), default=(MODELS_RANK, ""))
         if self._phase != "running" or not reason:
             return self._phase, reason

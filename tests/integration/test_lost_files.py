@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mdss.cli import mdss
 from mdss.journal import JOURNAL, Journal
 from tests.station import GOOD, PATIENCE_S, Station, Trained, site, wait_until
 
@@ -53,3 +56,16 @@ def test_a_journal_that_was_replaced_is_said_and_no_process_begins_another_until
     wait_until(lambda: station.report.is_ready and not station.report.reason.startswith("journal"))
     judge(station, GOOD)
     assert [verdict.sequence for verdict in station.verdicts("cam")] == list(range(1, 1 + 2 * len(GOOD)))
+
+
+def test_sockets_that_were_removed_are_said_by_the_station_and_by_the_doctor(station: Station) -> None:
+    folder = Path(station.settings.station.runtime_directory)
+    away = folder / "frames"
+    (folder / "frames.sock").rename(away)
+    gone = f"socket {folder}/frames.sock is gone: nobody can connect there any more"
+    wait_until(lambda: station.report.reason == f"{gone}; restart the station")
+    assert station.report.state == "degraded"
+    told = json.loads(CliRunner().invoke(mdss, ["doctor", "--config", str(station.config), "--json"]).stdout)
+    assert [(each["level"], each["found"]) for each in told["findings"] if each["subject"] == "sockets"] == [("bad", gone)]
+    away.rename(folder / "frames.sock")
+    wait_until(lambda: not station.report.reason.startswith("socket"))
