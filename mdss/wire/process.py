@@ -20,8 +20,9 @@ from mdss.wire.heartbeat import HeartbeatSender, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
 # Exit codes; after REFUSED another start would end the same way: settings or models are wrong. Only a process whose last word is "stopped"
-# met something that may pass, such as a port that another program has.
-FAILED, REFUSED = 1, 2
+# met something that may pass, such as a port that another program has. After HINDERED it does not matter how often it ended: the cause lies
+# outside, such as a full disk.
+FAILED, REFUSED, HINDERED = 1, 2, 3
 REFUSALS = (BadInput, ModelRefused)
 log = structlog.get_logger()
 
@@ -88,4 +89,4 @@ def main(command: click.Command) -> None:
         sys.exit(REFUSED)
     except MdssError as error:
         click.echo(f"{command.name}: {error}", err=True)
-        sys.exit(REFUSED if isinstance(error, REFUSALS) else FAILED)
+        sys.exit(REFUSED if isinstance(error, REFUSALS) else HINDERED if error.may_pass else FAILED)
