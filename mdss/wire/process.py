@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -88,5 +89,13 @@ def main(command: click.Command) -> None:
         error.show()
         sys.exit(REFUSED)
     except MdssError as error:
-        click.echo(f"{command.name}: {error}", err=True)
+        _say_last(f"{command.name}: {error}")
         sys.exit(REFUSED if isinstance(error, REFUSALS) else HINDERED if error.may_pass else FAILED)
+
+
+def _say_last(sentence: str) -> None:
+    """Write to stderr, or drop it if there is no room: Python would then end the process with a code of its own, also for earlier lines."""
+    try:
+        click.echo(sentence, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
