@@ -13,7 +13,7 @@ import structlog
 from daemon.process_table import ProcessSpec
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, ProcessState
-from mdss.wire.process import FAILED, REFUSED
+from mdss.wire.process import FAILED, HINDERED, REFUSED
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -59,7 +59,7 @@ class Child:
         self.last: Heartbeat | None = None
         self._start, self._limits, self._clock = start, limits, clock
         self._process: Process | None = None
-        self._ends_s: deque[float] = deque()
+        self._ends = deque[tuple[float, bool]]()  # when it ended, and whether that counts towards the limit
         self._late_starts = 0  # starts that were too slow, since it was last ready
         self._was_ready = False  # in this life or an earlier one
         self._restart_at_s: float | None = None
@@ -137,7 +137,7 @@ class Child:
                 return Ending(None, self.reason) if self._process is None else None
             return None
         code = self._process.poll()
-        if code in (FAILED, REFUSED) and not self._has_said_last:
+        if code in (FAILED, REFUSED, HINDERED) and not self._has_said_last:
             self._has_said_last = True  # its last message may still be on its way; it is read before the next tick
         elif code is not None:
             pid, self._process = self._process.pid, None
@@ -201,21 +201,22 @@ class Child:
         if code == REFUSED and not self._killed_because and not may_pass:
             self._set_state("error", last_words or f"refused to start, see its message above (code {code})")
         else:
-            self._plan_restart(why)
+            self._plan_restart(why, counts=code != HINDERED or not self._was_ready)
         return why
 
-    def _plan_restart(self, why: str) -> None:
-        """Plan the next start after a pause, or give up."""
+    def _plan_restart(self, why: str, *, counts: bool = True) -> None:
+        """Plan the next start after a pause, or give up if too many ends count towards the limit."""
         self._starts_because = f"starting again: {why}"
-        self._ends_s.append(self._clock())
-        while self._ends_s[0] < self._clock() - self._limits.restart_window_s:
-            self._ends_s.popleft()
-        ends = max(len(self._ends_s), self._late_starts)  # starts that each take longer than the window would never add up within it
-        if ends >= self._limits.restart_limit:
+        self._ends.append((self._clock(), counts))
+        while self._ends[0][0] < self._clock() - self._limits.restart_window_s:
+            self._ends.popleft()
+        # starts that each take longer than the window would never add up within it
+        ends = max(sum(each for _, each in self._ends), self._late_starts)
+        if counts and ends >= self._limits.restart_limit:
             how = "without being ready in time" if self._late_starts == ends else f"in {self._limits.restart_window_s:g} s"
             self._set_state("error", f"{why}; ended {ends} times {how}, not started again")
             return
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (ends - 1))
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (max(len(self._ends), self._late_starts) - 1))
         self._restart_at_s = self._clock() + pause_s
         self._set_state("degraded", f"{why}; starts again in {pause_s:g} s")
 

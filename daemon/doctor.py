@@ -20,7 +20,9 @@ from daemon.doctor_models import model_findings
 from daemon.doctor_redis import redis_findings
 from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
-from daemon.status import StationReport
+from daemon.open_files import LOST, PUT_BACK
+from daemon.process_table import JOURNAL_KEEPERS
+from daemon.status import ProcessReport, StationReport
 from daemon.verbs import another_station, request_report
 from mdss import whole_files
 from mdss.errors import MdssError
@@ -91,21 +93,30 @@ def station_report(settings: Settings) -> tuple[StationReport | None, str]:
 def is_lost(path: Path, report: StationReport) -> bool:
     """Return whether the running station has opened another journal than the file that is there now, if there is one."""
     try:
-        path.stat()
+        there = path.stat()
     except FileNotFoundError:
         return report.is_ready
     except OSError:
         return False
-    held = f"{path.resolve()} (deleted)"
-    return any(held in open_files(process.pid) for process in report.processes if process.pid)
+    return any(has_another(process, there) for process in report.processes)
 
 
-def open_files(pid: int) -> Iterator[str]:
-    """Yield the files that a process has open, as far as this user may see them."""
-    with suppress(OSError):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed in the meantime
-                yield str(link.readlink())
+def has_another(process: ProcessReport, there: os.stat_result) -> bool:
+    """Return whether a process that records parts has not the journal open that is there now, as far as this user may see."""
+    if process.name not in JOURNAL_KEEPERS or not process.is_ready:
+        return False
+    folder = Path(f"/proc/{process.pid}")
+    with suppress(OSError):  # it has ended, or is another user's
+        is_ours = (folder / "cmdline").read_bytes().startswith(b"mdss: ")  # the number of one in a container may be anybody's here
+        return is_ours and not any(os.path.samestat(file, there) for file in open_files(folder))
+    return False
+
+
+def open_files(folder: Path) -> Iterator[os.stat_result]:
+    """Yield what the files are that a process has open, of which this is the folder in /proc; OSError if this user may not see them."""
+    for file in (folder / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed in the meantime
+            yield file.stat()
 
 
 def read_journal(path: Path) -> tuple[Finding, tuple[Verdict, ...]]:
@@ -147,10 +158,8 @@ def unopened_journal(path: Path, found: str) -> Finding:
 
 def lost_journal(path: Path) -> Finding:
     """Return the finding on a journal that was removed or replaced while the station has it open."""
-    found = f"{path} was removed, or moved away, or replaced, while the station runs"
     why = "its processes write to a file that nobody can open any more: when they end, every part in it is gone, and sequences begin anew"
-    advice = "stop the station, put the last backup there or nothing, and start it: docs/operations.md, Upgrade and backup"
-    return bad("journal", found, why, advice)
+    return bad("journal", f"{path} {LOST}", why, f"{PUT_BACK}: docs/operations.md, Upgrade and backup")
 
 
 def damaged_journal(found: str) -> Finding:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from daemon.child import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from daemon.finding import Case, Finding, bad, is_folder, ok, weak
+from daemon.open_files import RESTART, missing_sockets
 from daemon.verbs import GIVE_EACH_ITS_PORT
 from daemon.verdict_words import latency_ms
 from mdss.key_files import OTHERS, SUFFIX
@@ -26,6 +28,7 @@ SHARED: Final = "who can read it can write into the station's alerts"
 def station_findings(case: Case) -> Iterator[Finding]:
     """Examine the station's report, the time its parts took, and settings that invite trouble."""
     yield from _state(case)
+    yield from _sockets(case)
     yield from _timing(case)
     yield _restarts(case.settings.supervisor)
     yield _size_of_parts(case.settings.fusion.min_part_ratio)
@@ -57,6 +60,18 @@ def _state(case: Case) -> Iterator[Finding]:
         ends = ", ".join(f"{name} {count} times" for name, count in restarted.items())
         why = "what a process had in its hands is judged again or comes late"
         yield weak("restarts", f"since the start: {ends}", why, "read why in the log: journalctl -u mdss")
+
+
+def _sockets(case: Case) -> Iterator[Finding]:
+    if case.report is None:
+        return
+    with suppress(OSError):  # this user may not look
+        missing = missing_sockets(case.settings, [process.name for process in case.report.processes if process.is_ready])
+        if missing:
+            why = "what is connected goes on; cameras, subscribers and processes that come later wait for ever"
+            yield bad("sockets", missing, why, f"{RESTART}; what cleans that folder must leave the sockets alone")
+        else:
+            yield ok("sockets", "all are there")
 
 
 def _timing(case: Case) -> Iterator[Finding]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mdss.settings import Settings
 
+JOURNAL_KEEPERS = ("alerts", "fusion", "ingest")  # processes that have the journal open as long as they are ready
+
 
 @dataclass(frozen=True)
 class Row:

@@ -17,6 +17,7 @@ from redis.exceptions import MasterDownError, NoPermissionError
 from redis.retry import Retry
 
 from mdss.errors import BadInput, MdssError
+from mdss.key_files import read_password
 from mdss.settings import AlertSettings
 
 RETRIES = 1  # immediate, for a connection lost while idle; longer pauses are up to the caller
@@ -25,8 +26,17 @@ HEALTH_CHECK_EVERY_S = 15
 CODE: Final = re.compile(r"(?:^|-)([A-Z]{3,}) (.*)")  # Redis 6 puts the error code of a failed script behind a dash
 USER: Final = re.compile(r"//[^/@]*@")
 
-StoreState = Literal["unreachable", "slow", "wrong_password", "not_permitted", "read_only", "full", "disk", "loading", "refused"]
+StoreState = Literal[
+    "unreachable", "slow", "no_password", "wrong_password", "not_permitted", "read_only", "full", "disk", "loading", "refused"
+]
+
+
+class NoPassword(redis.AuthenticationError):
+    """The password's file cannot be read, so Redis was not asked."""
+
+
 KINDS: Final[tuple[tuple[type[redis.RedisError], StoreState], ...]] = (
+    (NoPassword, "no_password"),
     (redis.AuthenticationError, "wrong_password"),
     (NoPermissionError, "not_permitted"),
     (redis.ReadOnlyError, "read_only"),
@@ -40,6 +50,7 @@ CODES: Final[Mapping[str, StoreState]] = {"READONLY": "read_only", "OOM": "full"
 SENTENCES: Final[Mapping[StoreState, str]] = {
     "unreachable": "does not answer ({why}); start it, or correct alerts.redis_url",
     "slow": "does not answer ({why}); look at what keeps it busy, correct alerts.redis_url, or raise alerts.timeout_s",
+    "no_password": "was not asked: {why}; write the password, alone, into that file, for the station's user to read",
     "wrong_password": "refused the password ({why}); correct the file of alerts.password_file or the user in alerts.redis_url",
     "not_permitted": "does not permit its user to do this ({why}); allow it ~mdss:* +@read +@write +@scripting +@connection",
     "read_only": "is a replica that takes no alerts ({why}); point alerts.redis_url at the primary",
@@ -68,9 +79,9 @@ class PasswordFile(CredentialProvider):
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """Return what AUTH is sent with."""
         try:
-            password = self.path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise redis.AuthenticationError(f"alerts.password_file {self.path} cannot be read: {error}") from error
+            password = read_password(self.path)
+        except BadInput as error:
+            raise NoPassword(str(error)) from error
         return (self.user, password) if self.user else (password,)
 
 

@@ -25,6 +25,7 @@ from mdss.verb_options import FiniteRange, config_option
 from mdss.wire.camera import Nack
 from mdss.wire.verdict import Evaluation
 
+SILENT_AFTER_S, LOOK_EVERY_S = 5.0, 0.01
 EXAMPLE = "Example: mdss replay data/cable_gland --config station.yaml --rate 2"
 
 
@@ -115,6 +116,7 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
     report = Report(VerdictTally(lambda since: VerdictStream(live, missed, since=since, keys=keys)))
     with FrameSender(settings.camera.endpoint, source, send_timeout_s=plan.timeout_s, keys=keys) as sender:
         try:
+            _look_for_station(sender, min(SILENT_AFTER_S, plan.timeout_s))
             _send_all(plan, sender, report)
         except KeyboardInterrupt:
             click.echo("replay: stopped, waiting for the last verdicts", err=True)
@@ -140,6 +142,15 @@ def _plan(directory: Path, recipes: tuple[str, ...], choices: dict[str, Any]) ->
         is_simulated=not choices["as_live"],
         timeout_s=choices["timeout_s"],
     )
+
+
+def _look_for_station(sender: FrameSender, patience_s: float) -> None:
+    """Say so if no station answers; sending waits for it all the same, because it may be starting."""
+    end_s = time.monotonic() + patience_s
+    while not sender.is_answered and time.monotonic() < end_s:
+        sender.attend(LOOK_EVERY_S)
+    if not sender.is_answered:
+        click.echo(f"replay: no station answers at {sender.endpoint}; it is waited for", err=True)
 
 
 def _send_all(plan: Plan, sender: FrameSender, report: Report) -> None:

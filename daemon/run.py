@@ -17,6 +17,7 @@ from daemon.client_keys import token_of
 from daemon.model_plan_store import ModelPlanStore
 from daemon.model_swaps import ModelSwaps
 from daemon.notify import Notifier
+from daemon.open_files import OpenFiles
 from daemon.process_table import process_table, processes
 from daemon.reload import SettingsReloader
 from daemon.spawn import lock_folder, start_process
@@ -46,11 +47,14 @@ def supervise(settings: Settings, config: Path, hang_up: ReloadFlag) -> None:
     server = serve(board, settings.http.host, settings.http.port, token_of(settings.http))
     context = zmq.Context()
     health, fusion = Receiver(context, "health", settings), Sender(context, "fusion", settings)
-    children = [Child(spec, start_process, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
+    files = OpenFiles(settings, time.monotonic)
+    start = files.guarded(start_process)
+    children = [Child(spec, start, limits, time.monotonic) for spec in processes(process_table(settings), reloading.file)]
     notifier = Notifier.from_environment(os.environ, time.monotonic)
     models = ModelSwaps(settings.models, StoredModels(settings), ModelPlanStore(station), time.monotonic)
     in_hand = partial(take_part_in_hand, Path(station.runtime_directory))
-    supervisor = Supervisor(children, limits, SupervisorServices(health, board, notifier, fusion, in_hand, models))
+    services = SupervisorServices(health, board, notifier, fusion, in_hand, models, gone=files.trouble)
+    supervisor = Supervisor(children, limits, services)
     signal.signal(signal.SIGTERM, supervisor.ask_to_stop)
     signal.signal(signal.SIGINT, supervisor.ask_to_stop)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Protocol
 
 import structlog
@@ -25,7 +26,8 @@ STANDSTILL = 0.5  # share of supervisor.stall_timeout_s; a shorter standstill be
 STOP_GRACE_S = 5.0
 MODEL_HOLDERS = ("prepare", "rgb", "sdf", "fusion")  # stages that load a part's model
 LINE_STAGES = ("ingest", *MODEL_HOLDERS)  # stages that every part needs
-MODELS_RANK = (2, 1)  # rank of "a recipe is not judged by its champion" among the values of `badness`
+# Ranks among the values of `badness`: of what the processes have open and is gone, and of "a recipe is not judged by its champion".
+GONE_RANK, MODELS_RANK = (1, -1), (2, 1)
 log = structlog.get_logger()
 
 
@@ -47,6 +49,8 @@ class SupervisorServices:
     in_hand: Callable[[str], str]  # process -> result id of the part that it had in hand when it ended
     models: ModelSwaps
     clock: Callable[[], float] = time.monotonic
+    # names of the processes that are ready -> what they have open that is not there any more; empty if nothing is
+    gone: Callable[[Collection[str]], str] = lambda _: ""
 
 
 class Supervisor:
@@ -55,7 +59,7 @@ class Supervisor:
     def __init__(self, children: Sequence[Child], limits: SupervisorSettings, services: SupervisorServices) -> None:
         self._children, self._limits, self._clock = tuple(children), limits, services.clock
         self._health, self._board, self._notifier = services.health, services.board, services.notifier
-        self._endings, self._models = Endings(services.fusion, services.in_hand), services.models
+        self._endings, self._models, self._gone = Endings(services.fusion, services.in_hand), services.models, services.gone
         self._dropped = DroppedScans(self._clock)
         self._signals = 0
         self._began_s = self._turned_s = self._clock()
@@ -205,16 +209,16 @@ class Supervisor:
         )
 
     def _condition(self) -> tuple[ProcessState, str]:
-        """Return the station's state and its reason: those of the worst process, or of the models if no process is worse."""
+        """Return the station's state and its reason: those of the worst process, or of what is gone or of the models if that is worse."""
         bad = [child for child in self._children if not child.is_ready or child.state == "degraded"]
-        worst = min(bad, key=badness, default=None)
-        trouble = self._models.trouble
-        reason = (
-            trouble if worst is None or (trouble and badness(worst) > MODELS_RANK) else f"{worst.spec.name}: {worst.reason or worst.state}"
-        )
+        found = [(badness(child), f"{child.spec.name}: {child.reason or child.state}") for child in bad]
+        found.append((MODELS_RANK, self._models.trouble))
+        if self._phase == "running":
+            found.append((GONE_RANK, self._gone([child.spec.name for child in self._children if child.is_ready])))
+        (how, _), reason = min((each for each in found if each[1]), key=itemgetter(0), default=(MODELS_RANK, ""))
         if self._phase != "running" or not reason:
             return self._phase, reason
-        return "error" if worst is not None and worst.has_failed else "degraded", reason
+        return "error" if how == 0 else "degraded", reason
 
     def _stop(self) -> None:
         """Stop in order: ingest drains first, fusion closes what is left if that takes too long, then the others end."""

@@ -17,6 +17,7 @@ from daemon.client_keys import token_of
 from daemon.recipe_models import RecipeReport
 from daemon.status import ReloadReport, StationReport
 from mdss.errors import UNREADABLE, BadInput, MdssError
+from mdss.key_files import read_password
 from mdss.retraining import RetrainRecord
 from mdss.settings import Settings, checked_settings, load_settings
 from mdss.settings_access import HttpSettings
@@ -42,6 +43,11 @@ def check(file: Path, as_json: bool) -> None:
             raise
         click.echo(msgspec.json.encode({"is_valid": False, "error": str(error)}))
         raise click.exceptions.Exit(MISUSED) from error
+    if settings.alerts.password_file is not None:
+        try:
+            read_password(Path(settings.alerts.password_file))
+        except BadInput as error:
+            click.echo(f"mdss: {file}: {error}; a station starts all the same, and alerts wait", err=True)
     click.echo(msgspec.json.encode({"is_valid": True, "settings": settings}) if as_json else _summary(file, settings))
 
 

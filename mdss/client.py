@@ -78,7 +78,7 @@ class FrameSender:
         self.dropped_count = 0  # in all; `dropped` holds only the last ten thousand
         self._frames: dict[str, OutstandingFrame] = {}  # oldest first
         self._unsent: deque[OutstandingFrame] = deque()  # those to be sent, or sent again, in this order
-        self._sequence, self._window, self._boot_id = 0, 0, ""
+        self._sequence, self._window, self._boot_id, self._is_answered = 0, 0, "", False
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
         self._asked_s: float | None = None  # when the oldest unanswered message was sent
@@ -96,6 +96,11 @@ class FrameSender:
         """How many frames have neither DONE nor a final NACK."""
         return len(self._frames)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a station has answered since this camera introduced itself last."""
+        return self._is_answered
+
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
         """Send one scan, rgb (H, W, 3) and xyz (H, W, 3), and return the frame's id; without credit, `overflow_policy` applies.
 
@@ -111,8 +116,8 @@ class FrameSender:
         frame = self._add_frame(header, message)
         try:
             self._offer(frame)
-        except MdssError:
-            if not frame.was_sent:  # the caller is told that it failed, and may send the scan anew
+        except BaseException:
+            if not frame.was_sent:  # the caller is told that it failed, or presses Ctrl-C, and may send the scan anew
                 self._forget(frame_id)
             raise
         return frame_id
@@ -168,6 +173,8 @@ class FrameSender:
         timeout_s = self.send_timeout_s if is_waited_for else 0
         is_sent = self._attend_until(lambda: frame.was_sent or frame_id not in self._frames, timeout_s)
         if is_waited_for and not is_sent:
+            if not self.is_answered:
+                raise MdssError(f"{self.endpoint}: no station answered within {self.send_timeout_s} s; frame {frame_id} cannot be sent")
             why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
             raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s{why}")
 
@@ -177,7 +184,7 @@ class FrameSender:
 
     def _hello(self) -> None:
         """Introduce this camera; every frame without DONE is sent again once there is credit."""
-        self._window, self._unsent = 0, deque(self._frames.values())
+        self._window, self._is_answered, self._unsent = 0, False, deque(self._frames.values())
         for frame in self._unsent:
             frame.bytes_under_way = 0
         self._send_message(camera.Hello(source_id=self.source_id))
@@ -203,7 +210,7 @@ class FrameSender:
 
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
-            self._asked_s = None
+            self._asked_s, self._is_answered = None, True
             self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:

@@ -24,6 +24,8 @@ def some_of(names: Sequence[str], most: int) -> str:
 class MdssError(Exception):
     """Anything this project refuses or cannot do; its text is one legible sentence for the person who can fix it."""
 
+    may_pass = False  # whether a process that it ended is started again for as long as it lasts, such as a full disk
+
     def __init__(self, sentence: str = "") -> None:
         super().__init__(legible(sentence))
 

@@ -41,9 +41,13 @@ Row = tuple[Any, ...]
 class JournalFailed(MdssError):
     """The journal could not be read or written: the text names the file and the cause."""
 
+    may_pass = True
+
 
 class JournalDamaged(JournalFailed):
     """The disk damaged what is needed for the answer."""
+
+    may_pass = False
 
 
 class JournalFile:

@@ -111,6 +111,16 @@ def read_token(path: Path) -> str:
     return token
 
 
+def read_password(path: Path) -> str:
+    """Return the password of Redis, alone in its file."""
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        raise BadInput(f"alerts.password_file {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"alerts.password_file {path} cannot be read (it holds bytes that are no text)") from error
+
+
 def _read(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = load_certificate(path)

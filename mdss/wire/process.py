@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,8 +21,9 @@ from mdss.wire.heartbeat import HeartbeatSender, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
 
 # Exit codes; after REFUSED another start would end the same way: settings or models are wrong. Only a process whose last word is "stopped"
-# met something that may pass, such as a port that another program has.
-FAILED, REFUSED = 1, 2
+# met something that may pass, such as a port that another program has. After HINDERED it does not matter how often it ended: the cause lies
+# outside, such as a full disk.
+FAILED, REFUSED, HINDERED = 1, 2, 3
 REFUSALS = (BadInput, ModelRefused)
 log = structlog.get_logger()
 
@@ -87,5 +89,13 @@ def main(command: click.Command) -> None:
         error.show()
         sys.exit(REFUSED)
     except MdssError as error:
-        click.echo(f"{command.name}: {error}", err=True)
-        sys.exit(REFUSED if isinstance(error, REFUSALS) else FAILED)
+        _say_last(f"{command.name}: {error}")
+        sys.exit(REFUSED if isinstance(error, REFUSALS) else HINDERED if error.may_pass else FAILED)
+
+
+def _say_last(sentence: str) -> None:
+    """Write to stderr, or drop it if there is no room: Python would then end the process with a code of its own, also for earlier lines."""
+    try:
+        click.echo(sentence, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

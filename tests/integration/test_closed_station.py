@@ -62,7 +62,7 @@ def test_whose_key_is_not_on_the_list_hears_and_says_nothing(station: Station, r
         assert stream.receive(1) is None
     with station.camera("camera-1", ring.of("stranger")) as camera:
         camera.send_timeout_s = 1
-        with pytest.raises(MdssError, match="no credit"):
+        with pytest.raises(MdssError, match="no station answered"):
             station.send(camera, GOOD[0])
 
 

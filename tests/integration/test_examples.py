@@ -219,4 +219,4 @@ def test_an_example_with_an_argument_that_is_none_says_so_in_a_line(tmp_path: Pa
 def test_the_camera_that_finds_no_station_says_so_and_ends(lonely: subprocess.Popen[str]) -> None:
     said, complaint = lonely.communicate()
     assert (lonely.returncode, said) == (1, "")
-    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: found no credit for frame \w+ within 10 s; .*\n", complaint)
+    assert re.fullmatch(r"camera: ipc://.*/nobody.sock: no station answered within 10 s; frame \w+ cannot be sent; .*\n", complaint)

@@ -45,6 +45,17 @@ def test_no_more_frames_leave_than_there_is_credit(endpoint: str) -> None:
         assert camera.outstanding == 2
 
 
+def test_a_station_that_says_nothing_is_named_and_not_its_credit(endpoint: str) -> None:
+    with FrameSender(endpoint, "camera", send_timeout_s=0.3) as camera:
+        with pytest.raises(MdssError, match=r"ipc://.*: no station answered within 0.3 s; frame \w+ cannot be sent$"):
+            send(camera, "a")
+        assert not camera.is_answered
+        with FakeStation(endpoint):
+            camera.send_timeout_s = 30
+            send(camera, "b")
+            assert camera.is_answered
+
+
 def test_a_refused_frame_is_reported_and_the_next_goes_on(endpoint: str) -> None:
     with FakeStation(endpoint) as station, FrameSender(endpoint, "camera") as camera:
         station.refusals["bad"] = ["UNKNOWN_RECIPE"]

@@ -14,6 +14,7 @@ import pytest
 from daemon.process_table import ProcessSpec
 from daemon.spawn import lock_folder, start_process
 from mdss.errors import BadInput, MdssError
+from mdss.wire.process import FAILED, HINDERED
 
 pytestmark = pytest.mark.timeout(60)
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,21 @@ def test_a_child_may_keep_the_memory_that_it_needs_again_and_again(tmp_path: Pat
     assert child.wait(30) == 0
     pages = 5 * 3 * (30 << 20) // os.sysconf("SC_PAGE_SIZE")
     assert int(said.read_text()) < pages / 10
+
+
+@pytest.mark.parametrize(("is_damaged", "code"), [(False, HINDERED), (True, FAILED)])
+def test_a_process_whose_journal_fails_says_by_its_code_whether_that_may_pass_also_where_its_log_has_no_room(
+    tmp_path: Path, is_damaged: bool, code: int
+) -> None:
+    (config := tmp_path / "station.yaml").write_text("station: {state_directory: ., runtime_directory: run}\n")
+    if is_damaged:
+        (tmp_path / "journal.sqlite").write_bytes(b"no journal" * 1000)
+    else:
+        (tmp_path / "journal.sqlite").mkdir()
+    for log in ("/dev/null", "/dev/full"):
+        with Path(log).open("w") as stderr:
+            command = [sys.executable, "-m", "daemon.alerts", "--config", str(config)]
+            assert subprocess.run(command, stderr=stderr, check=False, timeout=30).returncode == code
 
 
 def left_by_a_killed_supervisor(script: str) -> tuple[psutil.Process, list[psutil.Process], list[psutil.Process]]:

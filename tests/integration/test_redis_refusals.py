@@ -73,6 +73,21 @@ def test_a_corrected_password_file_helps_without_a_restart(tmp_path: Path) -> No
             assert stored(client) == ["a"]
 
 
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file or directory"), (b"\xff", "it holds bytes that are no text")])
+def test_a_password_file_that_cannot_be_read_is_named_and_redis_not_blamed(tmp_path: Path, content: bytes | None, why: str) -> None:
+    password = tmp_path / "password"
+    if content is not None:
+        password.write_bytes(content)
+    with PrivateRedis(tmp_path / "redis", "--requirepass", RIGHT) as server:
+        line = Line.of(settings(server.url, password_file=str(password)), tmp_path)
+        line.judge(verdict("a"))
+        state, reason = line.turn()
+        advice = "write the password, alone, into that file, for the station's user to read"
+        assert reason == f"Redis at {server.url} was not asked: alerts.password_file {password} cannot be read ({why}); {advice}"
+        assert state == "degraded"
+        line.close()
+
+
 def test_a_user_of_its_own_needs_only_the_rights_that_the_sentence_names(server: PrivateRedis, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("pw")
     own = settings(server.url.replace("unix://", "unix://mdss@"), password_file=str(tmp_path / "password"))

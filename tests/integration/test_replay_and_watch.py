@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,6 +136,25 @@ def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(
     assert result.exit_code == 1
     assert "replay: bent/000 not taken yet: NOT_READY: as the test asked\n" in result.stdout
     assert "2 sent, 1 judged, 0 refused, 0 unreadable, 1 unanswered" in result.stdout
+
+
+def test_a_replay_without_a_station_says_so_soon_and_in_the_end(settings: Any, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "SILENT_AFTER_S", 0.1)
+    result = run_replay(recording, "--timeout-s", "0.5")
+    assert result.stderr == f"replay: no station answers at {settings.camera.endpoint}; it is waited for\n"
+    assert re.fullmatch(r"ipc://.*: no station answered within 0.5 s; frame \w+ cannot be sent", str(result.exception))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_replay_that_is_interrupted_before_it_could_send_a_part_has_judged_none_and_ends_at_once(
+    settings: Any, recording: Path, is_there: bool
+) -> None:
+    ctrl_c = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    with FakeStation(settings.camera.endpoint, credit=0) if is_there else nullcontext():
+        ctrl_c.start()
+        summary = json.loads(run_replay(recording, "--json").stdout)
+    assert [summary[name] for name in ("sent", "done", "unanswered", "parts_per_s")] == [0, 0, 0, 0.0]
+    assert summary["seconds"] < 20  # of 60 for which it would wait for a verdict
 
 
 def test_a_refused_part_is_named_with_its_reason(settings: Any, recording: Path) -> None:

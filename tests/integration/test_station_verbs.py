@@ -64,6 +64,17 @@ def test_check_says_what_is_wrong_and_where(config: Path, capsys: pytest.Capture
     assert f"mdss: {config}:2: camera.credits: found an unknown key" in capsys.readouterr().err
 
 
+def test_check_says_that_the_password_of_redis_cannot_be_read_which_keeps_no_station_from_starting(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text("alerts: {password_file: none}")
+    assert main(["check", str(config)]) == 0
+    said = f"mdss: {config}: alerts.password_file {config.parent}/none cannot be read (No such file or directory)"
+    assert capsys.readouterr().err == f"{said}; a station starts all the same, and alerts wait\n"
+    (config.parent / "none").write_text("secret")
+    assert (main(["check", str(config)]), capsys.readouterr().err) == (0, "")
+
+
 @pytest.mark.parametrize(("content", "code"), [("logs: {level: debug}", 0), ("logs: {level: loud}", 2)])
 def test_check_tells_a_program_the_same(config: Path, capsys: pytest.CaptureFixture[str], content: str, code: int) -> None:
     config.write_text(content)

@@ -13,7 +13,7 @@ from daemon.child import ENDS_WITHIN_S, Child
 from daemon.process_table import ProcessSpec
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, ProcessState
-from mdss.wire.process import FAILED, REFUSED
+from mdss.wire.process import FAILED, HINDERED, REFUSED
 from tests.fakes import FakeProcess, FakeWorld, dies_often, dies_once, falls_silent, hangs, lives, never_ready, outlives_sigkill, refuses
 
 LIMITS = SupervisorSettings(ready_timeout_s=30, stall_timeout_s=5, drain_timeout_s=10, restart_limit=5, restart_window_s=60)
@@ -253,6 +253,27 @@ def test_an_address_that_somebody_took_since_it_was_ready_is_tried_again_until_t
             world.clock.advance(0.1)
             child.tick(world.clock())
     assert child.reason.endswith("; ended 5 times in 60 s, not started again") and len(world.started) == LIMITS.restart_limit
+
+
+def test_one_that_the_journal_keeps_from_working_is_tried_again_however_often_and_counts_for_no_other_end() -> None:
+    world, full = FakeWorld({"rgb-0": lives}), "journal j: database or disk is full"
+    child = play(world, 1)
+    codes = [HINDERED] * 3 * LIMITS.restart_limit + [FAILED] * LIMITS.restart_limit
+    for number, code in enumerate(codes, 1):
+        child.hear(msgspec.structs.replace(said("stopped", full), pid=world.started[-1].pid))
+        world.started[-1].code = code
+        child.tick(world.clock())
+        child.tick(world.clock())
+        assert child.state == ("degraded" if number < len(codes) else "error")
+        assert child.reason.startswith(f"ended with code {code}: {full}; ")
+        while child.state == "degraded":
+            world.clock.advance(0.1)
+            child.tick(world.clock())
+
+
+def test_one_that_the_journal_keeps_from_its_first_start_is_given_up() -> None:
+    world = FakeWorld({"rgb-0": lambda process, age_s: setattr(process, "code", HINDERED)})
+    assert play(world, 60).state == "error" and len(world.started) == LIMITS.restart_limit
 
 
 def test_an_address_that_was_taken_from_the_first_is_an_error_at_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -206,20 +205,6 @@ def test_settings_that_the_station_did_not_take_over_are_weak(last: ReloadReport
     told = {finding.subject: finding for finding in doctor_station.station_findings(Case(Settings(), report=report))}
     assert told["station"].level == "ok" and ("last reload" in told) is (found is not None)
     assert found is None or (told["last reload"].level, told["last reload"].found) == ("weak", found)
-
-
-def test_a_journal_that_was_replaced_under_the_station_is_bad_and_not_opened(tmp_path: Path) -> None:
-    row = ProcessReport(
-        name="fusion", state="running", reason="", is_ready=True, pid=os.getpid(), steps=0, waiting=0, restarts=0, silence_s=0.0
-    )
-    report = StationReport(station="cell", state="running", reason="", is_ready=True, uptime_s=1.0, processes=(row,))
-    path, other = tmp_path / "journal.sqlite", tmp_path / "backup"
-    for each in (path, other):
-        each.write_bytes(b"")
-    with path.open("rb"):
-        assert not doctor.is_lost(path, report)
-        other.replace(path)
-        assert doctor.is_lost(path, report)
 
 
 def test_a_folder_that_may_not_be_looked_into_ends_no_examination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
