@@ -25,6 +25,7 @@ from daemon.spawn import start_process
 from mdss.journal import Journal
 from mdss.settings import load_settings
 from mdss.wire.messages import Heartbeat
+from mdss.wire.process import HINDERED
 from mdss.wire.sockets import Receiver
 from mdss.wire.verdict import Times
 from tests.alerts import PATIENCE_S, verdict
@@ -177,5 +178,5 @@ def test_a_journal_that_cannot_be_opened_may_be_tried_again(tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-m", "daemon.alerts", "--config", str(tmp_path / "station.yaml")], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == HINDERED
     assert done.stderr.startswith("alerts: journal ")
