@@ -27,6 +27,7 @@ Index = NDArray[np.int64]
 Cells = tuple[int, Window]  # number of the part, and the cells of its map
 
 VIEWS = 8  # sets the random numbers of how parts are shown apart from those of their shifts
+LEAST_LEFT = 0.5  # of a part: where turning leaves less of it in the image, it is shown as it came
 
 
 def cell_mask(mask: Bool, how: str) -> Float:
@@ -95,8 +96,10 @@ class ShownPart:
 
     @classmethod
     def of(cls, part: Part, view: PartView, border: str) -> ShownPart:
-        """Turn a part, unless it is shown as it came."""
+        """Turn a part, unless it is to be shown as it came."""
         rgb, mask = turned(part.rgb, part.mask, view.angle_deg) if view.angle_deg else (part.rgb, part.mask)
+        if np.count_nonzero(mask) < LEAST_LEFT * np.count_nonzero(part.mask):
+            rgb, mask = part.rgb, part.mask
         return cls(view, padded_image(rgb, border), mask)
 
 
@@ -121,7 +124,7 @@ class Windows:
 
     def __init__(self, parts: Sequence[Part], recipe: Recipe) -> None:
         self.settings, self._seed = recipe.rgb, recipe.seed
-        self._parts, self._turned = parts, dict[int, ShownPart]()
+        self._parts, self._turned, self._turned_on = parts, dict[int, ShownPart](), -1
         self._as_they_came = [ShownPart.of(part, PartView(number), recipe.rgb.border) for number, part in enumerate(parts)]
         self._whole = whole_images(parts, recipe.rgb) if recipe.rgb.window_px is None else None
         folder = recipe.rgb.penalty_photographs
@@ -149,7 +152,7 @@ class Windows:
         grid = self._grid_of(step)
         if grid is None or grid == self._asked:
             return
-        self._asked, shifts, shown = grid, self._shifts(grid), [self._shown(view) for view in self._views(step)]
+        self._asked, shifts, shown = grid, self._shifts(grid), [self._shown(view, grid) for view in self._views(step)]
         cells = [self._cells(part)[down::STRIDE_PX, right::STRIDE_PX] > 0 for part, (down, right) in zip(shown, shifts, strict=True)]
         if not self.settings.mask_training:
             cells = [np.ones_like(each) for each in cells]
@@ -184,11 +187,15 @@ class Windows:
         first = step - step % (self.settings.shift_every or 1)
         return 1 + (self.settings.turned_last - 1) * self.progress(first)
 
-    def _shown(self, view: PartView) -> ShownPart:
-        """Return a part as it is shown. A turned one is kept until it is turned otherwise, because a grid has many batches."""
+    def _shown(self, view: PartView, grid: int | None) -> ShownPart:
+        """Return a part as it is shown on a grid. A turned one is kept until the next grid: one grid has many batches."""
         if not view.angle_deg:
             return self._as_they_came[view.number]
-        if view.number not in self._turned or self._turned[view.number].view != view:
+        if grid is None:
+            return ShownPart.of(self._parts[view.number], view, self.settings.border)
+        if grid != self._turned_on:
+            self._turned, self._turned_on = {}, grid
+        if view.number not in self._turned:
             self._turned[view.number] = ShownPart.of(self._parts[view.number], view, self.settings.border)
         return self._turned[view.number]
 
@@ -202,7 +209,9 @@ class Windows:
         grid = self._grid_of(step)
         shifts = None if grid is None else self._shifts(grid)
         views = self._views(step)
-        crops = own_rows([self._crop(self._shown(views[number]), None if shifts is None else shifts[number], random) for number in numbers])
+        crops = own_rows(
+            [self._crop(self._shown(views[number], grid), None if shifts is None else shifts[number], random) for number in numbers]
+        )
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
         photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
         return Batch(images, masks, [crop.cells for crop in crops], photographs)

@@ -237,7 +237,9 @@ def what_is_lost(path: Path, plan: TrainingPlan) -> str:
     from trainer.branch_training import how_far
 
     found = plan_in(path)
-    came = f" ({how_far(path.parent, found.recipe)})" if found else ""
+    if found is None:
+        return "; its plan cannot be read, so --resume could not have gone on"
+    came = f" ({how_far(path.parent, found.recipe)})"
     if what := difference(path, plan):
         return f"{came}; it had other settings or scans ({what}), with which --resume would have gone on"
     return f"{came}; --resume would have gone on from it"

@@ -241,7 +241,7 @@ def test_before_an_unfinished_training_is_discarded_it_is_said_how_far_it_had_co
     trained(work / "rgb.checkpoint", 3)
     (work / "plan.json").write_bytes(b"{")
     prepare_work_folder(work, plan, resume=False)
-    assert "is discarded; it had other settings or scans (it cannot be read)" in capsys.readouterr().err
+    assert "is discarded; its plan cannot be read, so --resume could not have gone on" in capsys.readouterr().err
 
 
 def test_a_training_that_an_earlier_release_left_is_gone_on_with_and_one_of_other_settings_is_not(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_windows_lie_on_one_grid_of_each_part_until_the_shift_changes() -> None:
     seen = set()
     for grid in range(20):
         for number, shift in enumerate(windows._shifts(grid)):
-            places = [windows._place(windows._shown(PartView(number)), shift, random) for _ in range(20)]
+            places = [windows._place(windows._shown(PartView(number), grid), shift, random) for _ in range(20)]
             assert {(place.top % STRIDE_PX, place.left % STRIDE_PX) for place in places} == {tuple(shift)}
             assert all(0 <= start <= SIZE_PX + 32 - 48 for place in places for start in (place.top, place.left))
             seen.add((number, *shift))

@@ -9,9 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mdss.method.grid import Grid
 from mdss.method.recipe import Recipe
 from tests.unit.trainer.test_train_rgb import SMALL, parts, windows_of
-from trainer.colour_windows import PartView, Windows
+from trainer.branch_inputs import BranchInput
+from trainer.colour_windows import PartView, ShownPart, Windows
 from trainer.turned_parts import turned
 
 SIZE_PX = 96
@@ -67,6 +69,29 @@ def test_a_part_at_the_edge_of_the_image_stays_in_it_by_half_at_least_and_nothin
     image, covered = turned(rgb, mask, 90)
     assert covered.sum() >= mask.sum() / 2
     assert image.min() == 90
+
+
+def test_a_part_whose_pieces_would_leave_the_image_is_shown_as_it_came() -> None:
+    rgb, mask = np.full((SIZE_PX, SIZE_PX, 3), 90, np.uint8), np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    for rows in (slice(2, 8), slice(-8, -2)):
+        for columns in (slice(2, 8), slice(-8, -2)):
+            mask[rows, columns] = True
+    part = BranchInput(rgb, mask, np.empty(0, np.float32), Grid.filled(SIZE_PX))
+    assert not turned(rgb, mask, 30)[1].any()
+    np.testing.assert_array_equal(ShownPart.of(part, PartView(0, 30.0), "reflect").mask, mask)
+    changed = msgspec.structs.replace(SMALL, turned=True, turned_deg=45.0, turned_last=1.0)
+    windows = Windows([part], Recipe(rgb=changed))
+    assert any(windows.batch(step).masks.any() for step in range(10))
+
+
+def test_turned_parts_are_kept_for_one_grid_and_no_longer() -> None:
+    asked = msgspec.structs.replace(SMALL, turned=True, turned_last=1.0, steps=30)
+    windows, anywhere = windows_of(asked), windows_of(msgspec.structs.replace(asked, shift_every=None))
+    for step in range(9):
+        windows.batch(step)
+        anywhere.batch(step)
+        assert {part.view for part in windows._turned.values()} <= set(windows._views(step))
+    assert windows._turned and not anywhere._turned
 
 
 def test_parts_that_come_at_any_angle_are_shown_another_way_with_each_shift_and_whole_images_are_not() -> None:
