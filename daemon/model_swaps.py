@@ -102,6 +102,7 @@ class ModelSwaps:
                 version, deaths = recipe.coming, recipe.deaths
                 recipe.forget_coming()
                 if deaths >= MOST_DEATHS:
+                    recipe.is_lost = False  # the next attempt would end another process
                     self._fail(recipe, version, f"{deaths} processes ended while they loaded it, the last of them {process}: {why}")
 
     def request(self, recipe: str) -> None:
@@ -159,9 +160,9 @@ class ModelSwaps:
         if recipe.trouble and recipe.trouble != trouble and recipe.is_wanted:
             log.error("the champion cannot be read", recipe=recipe.name, reason=recipe.trouble)
         if recipe.champion != before:
-            recipe.refused, recipe.deaths = ("", ""), 0
-        if trouble and not recipe.trouble:
-            recipe.ask_again(self._next)
+            recipe.forget_refusal()
+        recipe.is_back = recipe.is_back or (trouble != "" and not recipe.trouble)
+        recipe.ask_again_if_due(self._next, self._clock())
         if recipe.coming not in ("", recipe.champion):
             log.info("model not needed any more", recipe=recipe.name, version=recipe.coming)
             recipe.forget_coming()
@@ -198,7 +199,7 @@ class ModelSwaps:
     def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
         judge = self._published.served(recipe.name).version
         log.error("model not taken", recipe=recipe.name, version=version, still_judges=judge, reason=why)
-        recipe.refuse(version, why)
+        recipe.refuse(version, why, self._clock())
         if version == recipe.coming:
             recipe.forget_coming()
         if version == recipe.version:

@@ -10,6 +10,7 @@ import structlog
 from daemon.published_plan import PublishedPlan
 from mdss.wire.model_plan import ModelPlan, Served
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 60.0  # from a refusal to the next attempt that nobody asked for; each refusal doubles it
 log = structlog.get_logger()
 
 
@@ -45,6 +46,10 @@ class RecipeModels:
     held: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan that asked for it last
     leaving: dict[str, int] = field(default_factory=dict)  # version -> revision of the plan in which it judges no more
     refused: tuple[str, str] = ("", "")  # version, reason
+    again_s: float = float("-inf")  # what was refused is not tried again by itself before
+    pause_s: float = FIRST_PAUSE_S  # after the next refusal
+    is_lost: bool = False  # what judged was refused, and nothing has judged since
+    is_back: bool = False  # the store was away and is back: what was refused is to be tried again
     no_room: str = ""  # which recipes in use leave no room for it
     deaths: int = 0  # processes that ended while loading the coming version
     swaps: int = 0
@@ -63,8 +68,8 @@ class RecipeModels:
 
     @property
     def reason(self) -> str:
-        """Why the champion does not judge, if it is not being loaded."""
-        return self.trouble or self.refused[1] or self.no_room
+        """Why the champion does not judge; while it is tried again by itself, why it was refused before."""
+        return self.trouble or self.no_room or self.refused[1]
 
     def load(self, revision: int, now_s: float) -> None:
         """Have the champion loaded."""
@@ -80,7 +85,8 @@ class RecipeModels:
     def switch(self, served: Served, revision: int) -> None:
         """Let the coming version judge from this plan on."""
         self.retire(revision)
-        self.serving, self.coming, self.deaths = served, "", 0
+        self.serving, self.coming, self.is_lost = served, "", False
+        self.forget_refusal()
         self.leaving.pop(served.version, None)
 
     def plan_written(self, before: Served | None, now_s: float) -> None:
@@ -103,13 +109,22 @@ class RecipeModels:
         coming, self.coming = self.coming, ""
         self._let_go(coming)
 
-    def refuse(self, version: str, why: str) -> None:
-        """Note that a version was refused; it is not tried again while it stays the champion without interruption."""
-        self.refused, self.failures, self.deaths = (version, why), self.failures + 1, 0
+    def refuse(self, version: str, why: str, now_s: float) -> None:
+        """Note that a version was refused; it is not tried again by itself before a pause has passed."""
+        self.refused, self.failures, self.deaths, self.no_room = (version, why), self.failures + 1, 0, ""
+        self.again_s, self.pause_s = now_s + self.pause_s, min(2 * self.pause_s, LONGEST_PAUSE_S)
+        self.is_lost = self.is_lost or version == self.version
 
-    def ask_again(self, revision: int) -> None:
-        """Have what was refused tried again, because the store was away and is back; no refusal from before this plan counts."""
-        self.refused, self.held = ("", ""), dict.fromkeys(self.held, revision)
+    def forget_refusal(self) -> None:
+        """Begin anew with another champion, or with one that judges now."""
+        self.refused, self.deaths, self.pause_s = ("", ""), 0, FIRST_PAUSE_S
+
+    def ask_again_if_due(self, revision: int, now_s: float) -> None:
+        """Have what was refused tried again, if the store is back or nothing judges any more; no refusal from before this plan counts."""
+        if self.trouble or now_s < self.again_s:
+            return
+        if self.is_back or (self.is_lost and self.refused[0]):
+            self.is_back, self.refused, self.held = False, ("", self.refused[1]), dict.fromkeys(self.held, revision)
 
     def free(self, version: str) -> None:
         """Free a version that judges no part any more, unless it is being loaded again."""

@@ -35,7 +35,7 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_first(self) -> bool:
-        """Whether the station is starting: nothing has judged by its models yet."""
+        """Whether this is the plan that a station starts with, or none yet. It serves no recipe; a later plan may serve none either."""
         return self.revision <= 1
 
     def asked_in(self, key: str) -> int:
