@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,19 +23,25 @@ LOST: Final = "was removed, or moved away, or replaced, while the station runs"
 PUT_BACK: Final = "move it back, or stop the station, put the last backup there or nothing, and start it"
 RESTART: Final = "restart the station"
 SUPERVISOR: Final = "supervisor"  # always ready: it is the one that looks
+BINDERS: Final = frozenset(link.binder for link in LINKS.values())
 MOST_NAMED: Final = 3
 Identity = tuple[int, int] | None  # device and inode; None if there is no such file
 log = structlog.get_logger()
 
 
 class OpenFiles:
-    """Remembers which file the journal is once the station is ready, and looks each second whether it and the sockets are there."""
+    """Remembers which file the journal is once the station is ready, and looks each second whether it and the sockets are there.
+
+    A disk that does not answer changes nothing of what is known: the processes that use it say what is wrong with it.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[], float], questions: TimedQuestions | None = None) -> None:
         self._settings, self._journal = settings, Path(settings.station.state_directory) / JOURNAL
         self._clock, self._questions = clock, questions or TimedQuestions()
         self._opened: Identity = None
+        self._lost = ""  # what is wrong with the journal, as far as the disk last told
         self._due_s, self._seen, self._trouble = float("-inf"), "", ""
+        self._asked: frozenset[str] = frozenset()  # whose sockets the look asked for that found `_trouble`
 
     def trouble(self, ready: Collection[str]) -> str:
         """Return what two looks in a row found gone, and what to do; empty if nothing is.
@@ -42,43 +49,47 @@ class OpenFiles:
         The first call remembers the journal. Sockets are looked for if the process that opens them is among these, which are `ready`.
         """
         if self._clock() >= self._due_s:
-            self._due_s = self._clock() + LOOK_EVERY_S
-            self._note(self._ask(lambda: self._journal_trouble() or self._socket_trouble(ready)))
+            with suppress(OSError, MdssError):
+                self._note(self._journal_trouble() or self._socket_trouble(ready), BINDERS.intersection(ready))
+            self._due_s = self._clock() + LOOK_EVERY_S  # after the answer, which may have taken long
         return self._trouble
 
     def guarded(self, start: Start) -> Start:
         """Return `start`, but refusing with an OSError to start a process that would open another journal than the others have."""
 
         def start_unless_lost(spec: ProcessSpec) -> Process:
-            is_known = self._opened is not None
-            if is_known and spec.name in JOURNAL_KEEPERS and (trouble := self._ask(self._journal_trouble)):
-                raise OSError(trouble)
+            if self._opened is not None and spec.name in JOURNAL_KEEPERS:
+                with suppress(OSError, MdssError):
+                    self._journal_trouble()
+                if self._lost:
+                    raise OSError(self._lost)
             return start(spec)
 
         return start_unless_lost
 
-    def _note(self, found: str) -> None:
-        """Take note of what was found."""
-        before = self._trouble
-        self._trouble, self._seen = found if found == self._seen else "", found
-        if self._trouble and not before:
-            log.error("something that the station has open is gone", reason=self._trouble)
-        elif before and not self._trouble:
+    def _note(self, found: str, asked: frozenset[str]) -> None:
+        """Take note of what a look found that asked for the sockets of some processes."""
+        # that nothing is gone is sure only from a look for the same sockets: those of a process that is being restarted are not looked for
+        is_sure = found == self._seen if found else asked >= self._asked
+        self._seen = found
+        if not is_sure or found == self._trouble:
+            return
+        self._trouble, self._asked = found, asked if found else frozenset()
+        if found:
+            log.error("something that the station has open is gone", reason=found)
+        else:
             log.info("what was gone is there again")
 
-    def _ask(self, question: Callable[[], str]) -> str:
-        try:
-            return self._questions.ask(question, self._journal)
-        except (OSError, MdssError):  # the processes that use it say what is wrong with the disk
-            return ""
-
     def _journal_trouble(self) -> str:
-        there = identity_of(self._journal)
+        """Return what is wrong with the journal; OSError or MdssError if the disk does not tell."""
+        there = self._questions.ask(lambda: identity_of(self._journal), self._journal)
         self._opened = self._opened or there
-        return "" if there == self._opened else f"journal {self._journal} {LOST}; {PUT_BACK}"
+        self._lost = "" if there == self._opened else f"journal {self._journal} {LOST}; {PUT_BACK}"
+        return self._lost
 
     def _socket_trouble(self, ready: Collection[str]) -> str:
-        missing = missing_sockets(self._settings, ready)
+        """Return which sockets are gone; OSError or MdssError if the disk does not tell."""
+        missing = self._questions.ask(lambda: missing_sockets(self._settings, ready), self._settings.station.runtime_directory)
         return f"{missing}; {RESTART}" if missing else ""
 
 

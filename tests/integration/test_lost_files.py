@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from mdss.cli import mdss
 from mdss.journal import JOURNAL, Journal
+from mdss.settings_types import IPC
+from mdss.wire.topology import LINKS, address
 from tests.station import GOOD, PATIENCE_S, Station, Trained, site, wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -39,6 +42,14 @@ def move(source: Path, target: Path) -> None:
     """Move a journal with the files beside it."""
     for end in ("", "-wal", "-shm"):
         Path(f"{source}{end}").rename(f"{target}{end}")
+
+
+def test_each_socket_was_opened_by_the_process_that_the_table_of_links_names(station: Station) -> None:
+    pids = {process.name: process.pid for process in station.report.processes}
+    pids["supervisor"] = psutil.Process(pids["fusion"]).ppid()
+    openers = {found.laddr: name for name, pid in pids.items() for found in psutil.Process(pid).net_connections("unix")}
+    for link in LINKS.values():
+        assert openers.get(address(link, station.settings).removeprefix(IPC)) == link.binder, link.name
 
 
 def test_a_journal_that_was_replaced_is_said_and_no_process_begins_another_until_it_is_back(station: Station) -> None:

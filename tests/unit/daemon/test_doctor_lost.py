@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemon import doctor
+import pytest
+
+from daemon import doctor, doctor_station
+from daemon.finding import Case, Level
 from daemon.status import ProcessReport, StationReport
+from tests.cases import of, settings
 
 KEEPS_JOURNAL = """
 import pathlib, setproctitle, sys
@@ -59,3 +63,23 @@ def test_a_process_of_another_program_has_no_journal_to_lose(tmp_path: Path) -> 
     with keeping(tmp_path / "other.sqlite", "another program") as report:
         (tmp_path / "journal.sqlite").touch()
         assert not doctor.is_lost(tmp_path / "journal.sqlite", report)
+
+
+@pytest.mark.parametrize(
+    ("reason", "level"), [("socket {} is gone: nobody can connect there any more; restart the station", "bad"), ("", "weak")]
+)
+def test_a_socket_that_is_missing_is_bad_only_if_the_station_says_so_too(tmp_path: Path, reason: str, level: Level) -> None:
+    """Without that, the settings may have been changed since the start, and nothing is wrong."""
+    folder = str(tmp_path)
+    own = settings(
+        station={"state_directory": folder, "runtime_directory": folder},
+        camera={"endpoint": f"ipc://{folder}/new.sock"},
+    )
+    for link in ("prepare", "collect", "judged", "health"):
+        (tmp_path / f"{link}.sock").touch()
+    row = ProcessReport(name="ingest", state="running", reason="", is_ready=True, pid=1, steps=0, waiting=0, restarts=0, silence_s=0.0)
+    said = reason.format(f"{folder}/new.sock")
+    report = StationReport(station="cell", state="running", reason=said, is_ready=True, uptime_s=1.0, processes=(row,))
+    found = of(doctor_station.station_findings(Case(own, report=report)), "sockets")
+    assert found.level == level and found.found.startswith(f"socket {folder}/new.sock is gone")
+    assert ("settings were changed" in found.found) == (level == "weak")
