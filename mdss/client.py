@@ -78,7 +78,7 @@ class FrameSender:
         self.dropped_count = 0  # in all; `dropped` holds only the last ten thousand
         self._frames: dict[str, OutstandingFrame] = {}  # oldest first
         self._unsent: deque[OutstandingFrame] = deque()  # those to be sent, or sent again, in this order
-        self._sequence, self._window, self._boot_id, self._is_answered = 0, 0, "", False
+        self._sequence, self._window, self._boot_id, self._is_answered, self._was_answered = 0, 0, "", False, False
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
         self._asked_s: float | None = None  # when the oldest unanswered message was sent
@@ -171,12 +171,13 @@ class FrameSender:
         """Let a frame leave; with `wait`, wait until there is credit for it, and raise MdssError if there is none in time."""
         frame_id, is_waited_for = frame.header.frame_id, self.overflow_policy == "wait"
         timeout_s = self.send_timeout_s if is_waited_for else 0
+        self._was_answered = False  # from here on, over whatever connection
         is_sent = self._attend_until(lambda: frame.was_sent or frame_id not in self._frames, timeout_s)
         if is_waited_for and not is_sent:
-            if not self.is_answered:
-                raise MdssError(f"{self.endpoint}: no station answered within {self.send_timeout_s} s; frame {frame_id} cannot be sent")
             why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
-            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s{why}")
+            if not (self._was_answered or self._is_answered):  # a short wait may end before the next PING of a live connection
+                raise MdssError(f"{self.endpoint}: no station answered within {timeout_s} s; frame {frame_id} cannot be sent{why}")
+            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {timeout_s} s{why}")
 
     def _connect(self) -> None:
         self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
@@ -210,7 +211,7 @@ class FrameSender:
 
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
-            self._asked_s, self._is_answered = None, True
+            self._asked_s, self._is_answered, self._was_answered = None, True, True
             self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:

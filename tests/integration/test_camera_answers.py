@@ -157,6 +157,18 @@ def test_a_frame_that_the_socket_does_not_take_has_not_left_and_takes_the_room_o
     assert (list(door.camera.dropped), door.camera.outstanding) == (["e", "f"], MOST_WAITING)
 
 
+def test_a_station_that_falls_silent_while_a_frame_waits_has_answered_and_its_reason_is_said(door: Door) -> None:
+    door.camera.overflow_policy, door.camera.send_timeout_s = "wait", 2.0
+    door.unheard(Credit(credit=0, boot_id="boot", heartbeat_ms=50, liveness=4))  # silence is dead 0.2 s after the first PING
+    door.unheard(Nack(frame_id="", code="NOT_READY", reason="starting"))
+    with pytest.raises(MdssError, match=r"found no credit for frame a within 2.0 s; the station said NOT_READY: starting$"):
+        door.sent("a")
+    assert not door.camera.is_answered
+    door.camera.send_timeout_s = 0.1
+    with pytest.raises(MdssError, match=r"no station answered within 0.1 s; frame b cannot be sent; the station said NOT_READY: starting$"):
+        door.sent("b")
+
+
 def test_of_a_scan_whose_sending_failed_because_the_camera_was_refused_nothing_is_kept(door: Door) -> None:
     door.camera.overflow_policy = "wait"
     for name in "ab":
