@@ -39,7 +39,7 @@ class OutstandingFrame:
 
     header: camera.FrameHeader
     message: list[camera.Payload]
-    was_sent: bool = False  # so it may have been accepted, and is never dropped
+    was_sent: bool = False  # or was being sent at Ctrl-C: so it may have been accepted, and is never dropped
     bytes_under_way: int = 0  # sent on this connection without an answer yet
 
 
@@ -104,7 +104,7 @@ class FrameSender:
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
         """Send one scan, rgb (H, W, 3) and xyz (H, W, 3), and return the frame's id; without credit, `overflow_policy` applies.
 
-        A scan for which it raises is not kept, unless it was sent before under the same id.
+        A scan for which it raises is not kept, unless it may have left: before, under the same id, or just as Ctrl-C was pressed.
         """
         header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
         self._check_id(header)
@@ -261,10 +261,14 @@ class FrameSender:
     def _transmit(self) -> None:
         while len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
             frame = next(filter(self._may_leave, self._unsent), None)
-            if frame is None or not try_send(self._socket, frame.message):
+            if frame is None:
+                return
+            was_sent, frame.was_sent = frame.was_sent, True  # before it leaves: Ctrl-C may be raised as soon as it has
+            if not try_send(self._socket, frame.message):
+                frame.was_sent = was_sent
                 return
             self._unsent.remove(frame)
-            frame.was_sent, frame.bytes_under_way = True, sum(map(len, frame.message))
+            frame.bytes_under_way = sum(map(len, frame.message))
 
     def _may_leave(self, frame: OutstandingFrame) -> bool:
         """Return whether a frame may be sent; a new frame of a recipe that is not ready waits, because sent frames cannot be dropped."""
