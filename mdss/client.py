@@ -39,7 +39,7 @@ class OutstandingFrame:
 
     header: camera.FrameHeader
     message: list[camera.Payload]
-    was_sent: bool = False  # so it may have been accepted, and is never dropped
+    was_sent: bool = False  # or was being sent at Ctrl-C: so it may have been accepted, and is never dropped
     bytes_under_way: int = 0  # sent on this connection without an answer yet
 
 
@@ -78,7 +78,7 @@ class FrameSender:
         self.dropped_count = 0  # in all; `dropped` holds only the last ten thousand
         self._frames: dict[str, OutstandingFrame] = {}  # oldest first
         self._unsent: deque[OutstandingFrame] = deque()  # those to be sent, or sent again, in this order
-        self._sequence, self._window, self._boot_id, self._is_answered = 0, 0, "", False
+        self._sequence, self._window, self._boot_id, self._is_answered, self._was_answered = 0, 0, "", False, False
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
         self._asked_s: float | None = None  # when the oldest unanswered message was sent
@@ -104,7 +104,7 @@ class FrameSender:
     def send(self, rgb: NDArray[np.uint8], xyz: NDArray[np.float32], **labels: Unpack[FrameLabels]) -> str:
         """Send one scan, rgb (H, W, 3) and xyz (H, W, 3), and return the frame's id; without credit, `overflow_policy` applies.
 
-        A scan for which it raises is not kept, unless it was sent before under the same id.
+        A scan for which it raises is not kept, unless it may have left: before, under the same id, or just as Ctrl-C was pressed.
         """
         header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
         self._check_id(header)
@@ -171,12 +171,13 @@ class FrameSender:
         """Let a frame leave; with `wait`, wait until there is credit for it, and raise MdssError if there is none in time."""
         frame_id, is_waited_for = frame.header.frame_id, self.overflow_policy == "wait"
         timeout_s = self.send_timeout_s if is_waited_for else 0
+        self._was_answered = False  # from here on, over whatever connection
         is_sent = self._attend_until(lambda: frame.was_sent or frame_id not in self._frames, timeout_s)
         if is_waited_for and not is_sent:
-            if not self.is_answered:
-                raise MdssError(f"{self.endpoint}: no station answered within {self.send_timeout_s} s; frame {frame_id} cannot be sent")
             why = "".join(f"; the station said {nack.code}: {nack.reason}" for nack in list(self.put_off.values())[-1:])
-            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {self.send_timeout_s} s{why}")
+            if not (self._was_answered or self._is_answered):  # a short wait may end before the next PING of a live connection
+                raise MdssError(f"{self.endpoint}: no station answered within {timeout_s} s; frame {frame_id} cannot be sent{why}")
+            raise MdssError(f"{self.endpoint}: found no credit for frame {frame_id} within {timeout_s} s{why}")
 
     def _connect(self) -> None:
         self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
@@ -210,7 +211,7 @@ class FrameSender:
 
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
-            self._asked_s, self._is_answered = None, True
+            self._asked_s, self._is_answered, self._was_answered = None, True, True
             self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:
@@ -260,10 +261,14 @@ class FrameSender:
     def _transmit(self) -> None:
         while len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
             frame = next(filter(self._may_leave, self._unsent), None)
-            if frame is None or not try_send(self._socket, frame.message):
+            if frame is None:
+                return
+            was_sent, frame.was_sent = frame.was_sent, True  # before it leaves: Ctrl-C may be raised as soon as it has
+            if not try_send(self._socket, frame.message):
+                frame.was_sent = was_sent
                 return
             self._unsent.remove(frame)
-            frame.was_sent, frame.bytes_under_way = True, sum(map(len, frame.message))
+            frame.bytes_under_way = sum(map(len, frame.message))
 
     def _may_leave(self, frame: OutstandingFrame) -> bool:
         """Return whether a frame may be sent; a new frame of a recipe that is not ready waits, because sent frames cannot be dropped."""

@@ -14,6 +14,7 @@ from mdss.client import MOST_WAITING, FrameSender
 from mdss.errors import MdssError
 from mdss.wire import camera as wire
 from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack, Pong
+from mdss.wire.client_socket import try_send
 from mdss.wire.headers import NackCode
 from tests.fake_station import FakeStation
 
@@ -155,6 +156,45 @@ def test_a_frame_that_the_socket_does_not_take_has_not_left_and_takes_the_room_o
     for name in "abcdef":
         door.sent(name)
     assert (list(door.camera.dropped), door.camera.outstanding) == (["e", "f"], MOST_WAITING)
+
+
+def test_a_frame_that_left_before_and_that_the_socket_does_not_take_again_is_not_taken_for_a_new_one(door: Door) -> None:
+    door.say(Credit(credit=8, boot_id="boot", heartbeat_ms=60_000))
+    door.sent("a")
+    door.say(Nack(frame_id="a", code="BUSY", reason="full"))
+    door.camera._socket.disconnect(door.camera.endpoint)
+    door.camera.attend(0.5)  # by then it has been offered again
+    for name in "bcdef":
+        door.sent(name)
+    assert (list(door.camera.dropped), door.camera.outstanding) == (["f"], 1 + MOST_WAITING)
+
+
+def test_a_frame_that_leaves_just_as_ctrl_c_is_pressed_is_known_until_it_is_done(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed_meanwhile(socket: zmq.Socket[bytes], message: list[bytes | memoryview]) -> bool:
+        try_send(socket, message)
+        raise KeyboardInterrupt
+
+    door.camera.overflow_policy = "wait"
+    door.say(CREDIT)
+    with monkeypatch.context() as patch:
+        patch.setattr("mdss.client.try_send", pressed_meanwhile)
+        with pytest.raises(KeyboardInterrupt):
+            door.sent("a")
+    assert (door.frames(1), door.camera.outstanding) == (["a"], 1)
+    door.say(done("a"))
+    assert door.camera.outstanding == 0
+
+
+def test_a_station_that_falls_silent_while_a_frame_waits_has_answered_and_its_reason_is_said(door: Door) -> None:
+    door.camera.overflow_policy, door.camera.send_timeout_s = "wait", 2.0
+    door.unheard(Credit(credit=0, boot_id="boot", heartbeat_ms=50, liveness=4))  # silence is dead 0.2 s after the first PING
+    door.unheard(Nack(frame_id="", code="NOT_READY", reason="starting"))
+    with pytest.raises(MdssError, match=r"found no credit for frame a within 2.0 s; the station said NOT_READY: starting$"):
+        door.sent("a")
+    assert not door.camera.is_answered
+    door.camera.send_timeout_s = 0.1
+    with pytest.raises(MdssError, match=r"no station answered within 0.1 s; frame b cannot be sent; the station said NOT_READY: starting$"):
+        door.sent("b")
 
 
 def test_of_a_scan_whose_sending_failed_because_the_camera_was_refused_nothing_is_kept(door: Door) -> None:
