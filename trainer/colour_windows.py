@@ -97,9 +97,11 @@ class ShownPart:
     @classmethod
     def of(cls, part: Part, view: PartView, border: str) -> ShownPart:
         """Turn a part, unless it is to be shown as it came."""
-        rgb, mask = turned(part.rgb, part.mask, view.angle_deg) if view.angle_deg else (part.rgb, part.mask)
-        if np.count_nonzero(mask) < LEAST_LEFT * np.count_nonzero(part.mask):
-            rgb, mask = part.rgb, part.mask
+        rgb, mask = part.rgb, part.mask
+        if view.angle_deg:
+            image, covered = turned(rgb, mask, view.angle_deg)
+            if np.count_nonzero(covered) >= LEAST_LEFT * np.count_nonzero(mask):
+                rgb, mask = image, covered
         return cls(view, padded_image(rgb, border), mask)
 
 

@@ -218,46 +218,45 @@ def train_and_store(order: TrainingOrder, datasets: Sequence[Dataset], work: Pat
 def prepare_work_folder(work: Path, plan: TrainingPlan, resume: bool) -> None:
     """Prepare the folder of checkpoints: keep it to resume the same plan, or clear it to begin anew."""
     path = work / PLAN
+    begun = plan_in(path)
     if resume and path.exists():
-        if what := difference(path, plan):
+        if what := difference(begun, plan):
             had = f"the interrupted training had other settings or scans ({what})"
             raise BadInput(f"{path}: {had}; expected the same, or no --resume to begin anew")
         return
     if resume:
         click.echo(f"train: found no unfinished training in {work}, starting a new one", err=True)
     elif any(each != path for each in work.glob("*")):  # a plan alone is left by a training that was refused for its scans
-        click.echo(f"train: the unfinished training in {work} is discarded{what_is_lost(path, plan)}", err=True)
+        click.echo(f"train: the unfinished training in {work} is discarded{what_is_lost(work, begun, plan)}", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_whole(path, msgspec.json.encode(plan))
 
 
-def what_is_lost(path: Path, plan: TrainingPlan) -> str:
+def what_is_lost(work: Path, begun: TrainingPlan | None, plan: TrainingPlan) -> str:
     """Return the end of the sentence on a training that is discarded: how far it had come, and what `--resume` would have done."""
     from trainer.branch_training import how_far
 
-    found = plan_in(path)
-    if found is None:
+    if begun is None:
         return "; its plan cannot be read, so --resume could not have gone on"
-    came = f" ({how_far(path.parent, found.recipe)})"
-    if what := difference(path, plan):
+    came = f" ({how_far(work, begun.recipe)})"
+    if what := difference(begun, plan):
         return f"{came}; it had other settings or scans ({what}), with which --resume would have gone on"
     return f"{came}; --resume would have gone on from it"
 
 
-def difference(path: Path, plan: TrainingPlan) -> str:
-    """Return how the plan in a file differs from this one; "" if it is the same.
+def difference(begun: TrainingPlan | None, plan: TrainingPlan) -> str:
+    """Return how the plan of a training that was begun differs from this one; "" if it is the same.
 
     A setting that an earlier release did not write has its default, which is how that release trained.
     """
-    found = plan_in(path)
-    if found is None:
+    if begun is None:
         return "it cannot be read"
-    then, now = ({**settings_of(each.recipe), "unit": each.unit} for each in (found, plan))
+    then, now = ({**settings_of(each.recipe), "unit": each.unit} for each in (begun, plan))
     for name, value in then.items():
         if value != now[name]:
             return f"{name} was {value}, is {now[name]}"
-    is_same = found.scans == plan.scans and found.digest in ("", plan.digest)
+    is_same = begun.scans == plan.scans and begun.digest in ("", plan.digest)
     return "" if is_same else "the scans are different"
 
 
