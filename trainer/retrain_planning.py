@@ -66,7 +66,7 @@ def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[M
     The version that the champion was calibrated from is the same training, and not another one. A damaged one has learned nothing.
     """
     folder = model_store.recipe_folder(order.store, order.name)
-    imported = frozenset(event.after for event in audit.events(folder) if event.what == "import")
+    imported = imported_into(folder)
     models = {each.version: each for each in (champion, newest_trained(folder, imported)) if each}
     candidate = model_store.linked_version(folder, model_store.CANDIDATE)
     if candidate and candidate not in models:
@@ -74,6 +74,11 @@ def relevant_models(order: RetrainOrder, champion: ModelFolder | None) -> list[M
             models[candidate] = model_store.open_version(folder / candidate)
     same_training = lineage(champion, imported)[1:] if champion else []
     return [model for version, model in models.items() if version not in same_training]
+
+
+def imported_into(folder: Path) -> frozenset[str]:
+    """Return the versions in a recipe's folder that came from elsewhere."""
+    return frozenset(event.after for event in audit.events(folder) if event.what == "import")
 
 
 def lineage(model: ModelFolder, imported: frozenset[str]) -> list[str]:
@@ -93,6 +98,12 @@ def newest_trained(folder: Path, imported: frozenset[str]) -> ModelFolder | None
             if path.name not in imported and not (model := model_store.open_version(path)).card.derived_from:
                 return model
     return None
+
+
+def is_undecided(folder: Path, version: str) -> bool:
+    """Return whether neither the gate nor a person has decided on a version: no link names it, and no change has led to it."""
+    linked = {model_store.linked_version(folder, link) for link in model_store.LINKS}
+    return version not in linked | {event.after for event in audit.events(folder)}
 
 
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
@@ -174,7 +185,16 @@ def require_new_parts(order: RetrainOrder, gathered: Gathered, learned: frozense
         waiting = f"; {gathered.unreviewed} that were not accepted wait for a person to review them" if gathered.unreviewed else ""
         played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
         expected = f"expected at least {order.amounts.least_new} (--least-new)"
-        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
+        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}{undecided_sentence(order)}")
+
+
+def undecided_sentence(order: RetrainOrder) -> str:
+    """Return the end of a sentence about the newest training, if a power cut kept the gate from its model for good; else ""."""
+    folder = model_store.recipe_folder(order.store, order.name)
+    newest = newest_trained(folder, imported_into(folder))
+    if newest is None or not is_undecided(folder, newest.version):
+        return ""
+    return f"; {newest.version} was trained and never judged: `mdss model compare --version {newest.version}` says whether to promote it"
 
 
 def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:

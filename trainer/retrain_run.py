@@ -21,7 +21,7 @@ from trainer.retrain_gate import recheck_labels, record_held_back, run_gate
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
 from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
-from trainer.retrain_planning import check_order, defects_since, plan_of, recipe_of, require_enough
+from trainer.retrain_planning import check_order, defects_since, is_undecided, plan_of, recipe_of, require_enough
 from trainer.train import TrainingOrder, check_usable, train_and_store
 
 
@@ -132,7 +132,8 @@ def resumable_plan(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | 
 
 def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: ModelFolder | None) -> str:
     """Return why a plan is not what would be planned now; "" if it can be continued."""
-    if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
+    is_as_before = (plan.recipe, plan.champion) == (recipe, champion.version if champion else "")
+    if not is_as_before and not awaits_gate(order):
         return "the champion or the settings have changed since"
     base = str(order.data.resolve()) if order.data else plan.base
     unit = order.unit or ("m" if order.data else plan.base_unit)
@@ -146,13 +147,21 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
     return f"{', '.join(spoilt)}, which it learns from, has been called a defect since" if spoilt else ""
 
 
+def awaits_gate(order: RetrainOrder) -> bool:
+    """Return whether the model is made, with the settings that are asked for, and nobody has decided on it.
+
+    Whichever champion there is by now, the gate can hold that model against it, and nothing has to be trained for that.
+    """
+    model = already_stored(order)
+    return model is not None and recipe_of(order, model) == model.recipe and is_undecided(model.path.parent, model.version)
+
+
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     """Train the plan's model and store it; a model that an interrupted run has stored already is returned as it is.
 
     What was learned stays for the next run, unless the same error would end that, too; a teacher that is away may be back by then.
     """
-    made = order.work / MADE_MODEL
-    if stored := already_stored(order, made):
+    if stored := already_stored(order):
         return stored
     check_usable(plan.recipe, order.device)
     try:
@@ -162,18 +171,19 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     except MdssError:
         shutil.rmtree(order.work)
         raise
-    write_whole(made, model.version.encode("ascii"))
+    write_whole(order.work / MADE_MODEL, model.version.encode("ascii"))
     return model
 
 
-def already_stored(order: RetrainOrder, made: Path) -> ModelFolder | None:
+def already_stored(order: RetrainOrder) -> ModelFolder | None:
     """Return the model that an interrupted run stored; None if it stored none, or if that cannot be used any more."""
+    made = order.work / MADE_MODEL
     if not made.exists():
         return None
     try:
         return model_store.open_stored(order.store, order.name, made.read_text("ascii", errors="replace"))
     except MdssError as error:
-        click.echo(f"retrain: the model that was made is stored once more: {error}", err=True)
+        click.echo(f"retrain: the model that was made cannot be used any more: {error}", err=True)
         return None
 
 

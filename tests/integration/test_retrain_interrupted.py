@@ -19,7 +19,7 @@ from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to
+from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to, stored_as_trained
 from tests.station import NAME, write_teacher
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of, recipe_of
@@ -178,6 +178,20 @@ def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(o
     (order.work / MADE_MODEL).write_text("0001", "ascii")
     assert retrain(order).version == "0001"
     assert [path.name for path in versions(own.store / NAME)] == ["0001"]
+
+
+def test_what_was_stored_before_the_power_went_is_judged_though_the_champion_was_calibrated_since(own: Plant, passing: None) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    plan = plan_of(order, champion.recipe, champion)
+    write_json(order.work / PLAN, plan)
+    shown = {"collected_parts": [each.result_id for each in plan.learned], "gate_parts": [each.result_id for each in plan.of("gate")]}
+    (order.work / MADE_MODEL).write_text(stored_as_trained(own.store, **shown).version, "ascii")
+    assert noted_as(own).version == "0003"
+    with_other_settings = order_of(own, assignments=("sdf.steps=3",))
+    assert resumable_plan(with_other_settings, recipe_of(with_other_settings, champion), champion) is None
+    assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
 
 
 def test_a_teacher_that_is_away_for_a_while_costs_nothing_of_what_was_learned(own: Plant, tmp_path: Path) -> None:
