@@ -153,7 +153,7 @@ def awaits_gate(order: RetrainOrder) -> bool:
     Whichever champion there is by now, the gate can hold that model against it, and nothing has to be trained for that.
     """
     model = already_stored(order)
-    return model is not None and recipe_of(order, model) == model.recipe and is_undecided(model.path.parent, model.version)
+    return model is not None and recipe_of(order, model) == model.recipe and is_undecided(model)
 
 
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:

@@ -67,7 +67,7 @@ def test_a_training_that_was_held_back_or_waits_is_not_done_once_more_because_so
 
 def test_a_version_that_was_never_judged_is_named_where_nothing_is_new_until_somebody_decides_on_it(own: Plant) -> None:
     stored_as_trained(own.store, collected_parts=[own.collect(number) for number in range(NEW)])
-    said = "0002 was trained and never judged: `mdss model compare --version 0002` says whether to promote it"
+    said = "0002 was trained and never judged: `mdss model compare --version 0002` holds it against the champion"
     assert retrain(order_of(own)).sentence == f"found 0 new good parts, expected at least {NEW} (--least-new); {said}"
     nominate(own.store, NAME, "0002")
     assert retrain(order_of(own)).sentence == f"found 0 new good parts, expected at least {NEW} (--least-new)"
