@@ -183,8 +183,9 @@ def require_new_parts(order: RetrainOrder, gathered: Gathered, learned: frozense
         waiting = f"; {gathered.unreviewed} that were not accepted wait for a person to review them" if gathered.unreviewed else ""
         played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
         expected = f"expected at least {order.amounts.least_new} (--least-new)"
-        model = f"; {undecided} was trained and never judged: `mdss model compare --version {undecided}` holds it against the champion" if undecided else ""
-        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}{model}")
+        compare = f"`mdss model compare --version {undecided}` holds it against the champion"
+        unjudged = f"; {undecided} was trained and never judged: {compare}" if undecided else ""
+        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}{unjudged}")
 
 
 def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -23,6 +25,9 @@ from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded
 from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
 from trainer.retrain_planning import check_order, defects_since, is_undecided, plan_of, recipe_of, require_enough
 from trainer.train import TrainingOrder, check_usable, train_and_store
+
+KEPT = "stopped; what was learned is kept, the next run goes on from there"
+NOTHING_KEPT = "stopped before anything was learned; the next run begins anew"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,10 +55,19 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, AttemptRecord(order.folder, order.name))
     try:
-        with only_training(folder, order.name), signals_as_interrupt(), run.record:
+        with only_training(folder, order.name), signals_as_interrupt(), run.record, interrupts_explained(order):
             return run.result("candidate", run.candidate())
     except RetrainEnded as ended:
         return run.result(ended.outcome, str(ended))
+
+
+@contextmanager
+def interrupts_explained(order: RetrainOrder) -> Iterator[None]:
+    """Give an interrupt the sentence on what is kept: before there is a plan, nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(KEPT if (order.work / PLAN).exists() else NOTHING_KEPT) from stop
 
 
 class Run:
