@@ -102,8 +102,8 @@ class ModelSwaps:
                 version, deaths = recipe.coming, recipe.deaths
                 recipe.forget_coming()
                 if deaths >= MOST_DEATHS:
-                    recipe.is_lost = False  # the next attempt would end another process
-                    self._fail(recipe, version, f"{deaths} processes ended while they loaded it, the last of them {process}: {why}")
+                    whose = f"{deaths} processes ended while they loaded it, the last of them {process}"
+                    self._fail(recipe, version, f"{whose}: {why}", for_good=True)  # the next attempt would end another process
 
     def request(self, recipe: str) -> None:
         """Have a recipe loaded, even if its version was refused before; it counts as used now."""
@@ -196,10 +196,10 @@ class ModelSwaps:
         heard = ((name, report) for name, report in self._reports.holders.items() if report is not None and report.revision >= since)
         return next((f"{name}: {why}" for name, report in heard if (why := report.held.get(key, ""))), "")
 
-    def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
+    def _fail(self, recipe: RecipeModels, version: str, why: str, *, for_good: bool = False) -> None:
         judge = self._published.served(recipe.name).version
         log.error("model not taken", recipe=recipe.name, version=version, still_judges=judge, reason=why)
-        recipe.refuse(version, why, self._clock())
+        recipe.refuse(version, why, self._clock(), for_good=for_good)
         if version == recipe.coming:
             recipe.forget_coming()
         if version == recipe.version:
@@ -227,7 +227,7 @@ class ModelSwaps:
         """Return whether the champion fits into the budget at all; if not, it is refused."""
         needed, allowed = self._needed(recipe), self._settings.memory_mb
         if needed > allowed * MB:
-            self._fail(recipe, recipe.champion, f"it takes {needed / MB:.0f} MB, models.memory_mb allows {allowed}")
+            self._fail(recipe, recipe.champion, f"it takes {needed / MB:.0f} MB, models.memory_mb allows {allowed}", for_good=True)
         return needed <= allowed * MB
 
     def _has_room(self, recipe: RecipeModels) -> bool:
