@@ -34,7 +34,7 @@ EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-r
 FOLDER = click.Path(path_type=Path)
 MOST_DAYS = 36_500  # a hundred years: a start date has to exist
 COUNTS = "calibrated_on"  # key of a model card's data
-BY_CHANCE = 0.01  # share of calibrations from like scans that are asked all the same; fresh lines of six products came to 0.04 at least
+BY_CHANCE = 0.01  # share of calibrations from like scans that are asked all the same; fresh lines of six products came to 0.02 at least
 LIMIT_KNOWN = 16  # parts before; of limits from 12 good ones 1.3 % were below a third of that from 30, from 16 0.1 %
 
 
