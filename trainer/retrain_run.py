@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from mdss.errors import BadInput, CutOff, MdssError
-from mdss.interrupts import signals_as_interrupt
+from mdss.interrupts import signals_as_interrupt, signals_ignored
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe
@@ -95,7 +95,8 @@ class Run:
         verdict = recheck_labels(order, plan, run_gate(order, plan, model))
         self._report = str(verdict.report_path)
         sentence = self._place(plan, model, verdict) if verdict.is_passed else record_held_back(order, verdict)
-        shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
+        with signals_ignored():
+            shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
         if not verdict.is_passed:
             raise RetrainEnded("held_back", sentence)
         return sentence
