@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from daemon.model_budget import ModelBudget, Sizes
 from daemon.published_plan import PublishedPlan, Writer
 from daemon.recipe_models import RecipeModels, RecipeReport
 from mdss.errors import MdssError
@@ -18,18 +18,14 @@ from mdss.wire.model_plan import ModelPlan, ModelReport, Served, model_key
 LOOK_EVERY_S = 1.0  # how often the store's links and people's requests are checked
 IDLE_S = 5.0  # a recipe that no frame has named for this long may give way to another
 MOST_DEATHS = 2  # processes that ended while loading one version: a third would end as well
-MB = 10**6
 log = structlog.get_logger()
 
 
-class Store(Protocol):
+class Store(Sizes, Protocol):
     """What is asked of the model store."""
 
     def champion(self, recipe: str) -> str:
         """Return a recipe's champion; MdssError if none can be read."""
-
-    def nbytes(self, recipe: str, version: str) -> int:
-        """Return how many bytes a version takes in memory."""
 
 
 class PlanStore(Writer, Protocol):
@@ -55,6 +51,7 @@ class ModelSwaps:
 
     def __init__(self, settings: ModelSettings, store: Store, plan_store: PlanStore, clock: Callable[[], float]) -> None:
         self._settings, self._store, self._plan_store, self._clock = settings, store, plan_store, clock
+        self._budget = ModelBudget(store, settings.memory_mb)
         self._recipes = {name: RecipeModels(name) for name in settings.recipes}
         self._published, self._look_at_s = PublishedPlan(plan_store, clock), float("-inf")
         self._reports, self._asked = ModelReports({}), dict[str, int]()
@@ -76,7 +73,7 @@ class ModelSwaps:
     def reports(self) -> tuple[RecipeReport, ...]:
         """Return a report on every recipe in the settings."""
         named = (each for each in self._recipes.values() if each.name in self._settings.recipes)
-        return tuple(each.report(self._memory(each), self._published) for each in named)
+        return tuple(each.report(self._budget.taken(each), self._published) for each in named)
 
     def begin(self) -> None:
         """Write the first plan, which loads at once everything that is to be preloaded."""
@@ -86,7 +83,7 @@ class ModelSwaps:
             self._read(recipe)
             if not recipe.is_due or not self._is_possible(recipe):
                 continue
-            if self._needed(recipe) + sum(map(self._memory, self._recipes.values())) <= self._settings.memory_mb * MB:
+            if self._budget.needed(recipe) <= self._budget.free(self._recipes.values()):
                 recipe.load(1, now_s)
             else:
                 log.warning("no room for this recipe beside those before it: it is loaded when a frame names it", recipe=recipe.name)
@@ -102,8 +99,8 @@ class ModelSwaps:
                 version, deaths = recipe.coming, recipe.deaths
                 recipe.forget_coming()
                 if deaths >= MOST_DEATHS:
-                    recipe.is_lost = False  # the next attempt would end another process
-                    self._fail(recipe, version, f"{deaths} processes ended while they loaded it, the last of them {process}: {why}")
+                    whose = f"{deaths} processes ended while they loaded it, the last of them {process}"
+                    self._fail(recipe, version, f"{whose}: {why}", for_good=True)  # the next attempt would end another process
 
     def request(self, recipe: str) -> None:
         """Have a recipe loaded, even if its version was refused before; it counts as used now."""
@@ -115,7 +112,7 @@ class ModelSwaps:
 
     def reconfigure(self, settings: ModelSettings) -> None:
         """Apply other recipes and another budget from now on; newly preloaded recipes are loaded."""
-        before, self._settings = self._settings, settings
+        before, self._settings, self._budget = self._settings, settings, ModelBudget(self._store, settings.memory_mb)
         for name in settings.recipes:
             self._recipes.setdefault(name, RecipeModels(name))
         for recipe in self._recipes.values():
@@ -196,10 +193,10 @@ class ModelSwaps:
         heard = ((name, report) for name, report in self._reports.holders.items() if report is not None and report.revision >= since)
         return next((f"{name}: {why}" for name, report in heard if (why := report.held.get(key, ""))), "")
 
-    def _fail(self, recipe: RecipeModels, version: str, why: str) -> None:
+    def _fail(self, recipe: RecipeModels, version: str, why: str, *, for_good: bool = False) -> None:
         judge = self._published.served(recipe.name).version
         log.error("model not taken", recipe=recipe.name, version=version, still_judges=judge, reason=why)
-        recipe.refuse(version, why, self._clock())
+        recipe.refuse(version, why, self._clock(), for_good=for_good)
         if version == recipe.coming:
             recipe.forget_coming()
         if version == recipe.version:
@@ -225,18 +222,16 @@ class ModelSwaps:
 
     def _is_possible(self, recipe: RecipeModels) -> bool:
         """Return whether the champion fits into the budget at all; if not, it is refused."""
-        needed, allowed = self._needed(recipe), self._settings.memory_mb
-        if needed > allowed * MB:
-            self._fail(recipe, recipe.champion, f"it takes {needed / MB:.0f} MB, models.memory_mb allows {allowed}")
-        return needed <= allowed * MB
+        if why := self._budget.too_large(recipe):
+            self._fail(recipe, recipe.champion, why, for_good=True)
+        return not why
 
     def _has_room(self, recipe: RecipeModels) -> bool:
         """Return whether the budget has room for this recipe; if not, the least recently used idle recipe is given up."""
         if not self._is_possible(recipe):
             return False
         others = [each for each in self._recipes.values() if each is not recipe and each.held]
-        free = self._settings.memory_mb * MB - sum(map(self._memory, others))
-        if self._needed(recipe) <= free:
+        if self._budget.needed(recipe) <= self._budget.free(others):
             return True
         idle = [each for each in others if each.serving and self._is_idle(each)]
         if idle and not any(each.leaving for each in others):
@@ -244,14 +239,8 @@ class ModelSwaps:
             log.info("model makes room", recipe=victim.name, version=victim.version, wanted=recipe.name)
             self._give_up(victim)
         is_made = bool(idle) or any(each.serving is None for each in others)
-        recipe.note_no_room("" if is_made else self._crowded(recipe, others, free))
+        recipe.note_no_room("" if is_made else self._budget.crowded(recipe, others))
         return False
-
-    def _crowded(self, recipe: RecipeModels, others: list[RecipeModels], free: int) -> str:
-        """Return which recipes in use leave no room for this one; rounded so that the need never reads as equal to what is free."""
-        needed_mb, free_mb, allowed = math.ceil(self._needed(recipe) / MB), max(free, 0) // MB, self._settings.memory_mb
-        names = ", ".join(each.name for each in others)
-        return f"no room beside {names}: {needed_mb} MB needed, {free_mb} of {allowed} free (models.memory_mb)"
 
     def _is_idle(self, recipe: RecipeModels) -> bool:
         """Return whether no part of a recipe is under way and no frame has named it for a while."""
@@ -263,13 +252,6 @@ class ModelSwaps:
         if recipe.coming:
             recipe.forget_coming()
         recipe.retire(self._published.first_without(recipe.name, recipe.version))
-
-    def _needed(self, recipe: RecipeModels) -> int:
-        return self._store.nbytes(recipe.name, recipe.champion)
-
-    def _memory(self, recipe: RecipeModels) -> int:
-        """Return the bytes of a recipe's versions as the budget counts them: the second one during a change is not counted."""
-        return max((self._store.nbytes(recipe.name, version) for version in recipe.held), default=0)
 
     @property
     def _next(self) -> int:

@@ -48,7 +48,7 @@ class RecipeModels:
     refused: tuple[str, str] = ("", "")  # version, reason
     again_s: float = float("-inf")  # what was refused is not tried again by itself before
     pause_s: float = FIRST_PAUSE_S  # after the next refusal
-    is_lost: bool = False  # what judged was refused, and nothing has judged since
+    is_retried: bool = False  # it was refused while nothing judged, or judged itself, and nothing has judged since
     is_back: bool = False  # the store was away and is back: what was refused is to be tried again
     no_room: str = ""  # which recipes in use leave no room for it
     deaths: int = 0  # processes that ended while loading the coming version
@@ -85,7 +85,7 @@ class RecipeModels:
     def switch(self, served: Served, revision: int) -> None:
         """Let the coming version judge from this plan on."""
         self.retire(revision)
-        self.serving, self.coming, self.is_lost = served, "", False
+        self.serving, self.coming, self.is_retried = served, "", False
         self.forget_refusal()
         self.leaving.pop(served.version, None)
 
@@ -109,21 +109,21 @@ class RecipeModels:
         coming, self.coming = self.coming, ""
         self._let_go(coming)
 
-    def refuse(self, version: str, why: str, now_s: float) -> None:
-        """Note that a version was refused; it is not tried again by itself before a pause has passed."""
+    def refuse(self, version: str, why: str, now_s: float, *, for_good: bool) -> None:
+        """Note that a version was refused; it is tried again by itself after a pause, unless for good or because another one judges."""
         self.refused, self.failures, self.deaths, self.no_room = (version, why), self.failures + 1, 0, ""
         self.again_s, self.pause_s = now_s + self.pause_s, min(2 * self.pause_s, LONGEST_PAUSE_S)
-        self.is_lost = self.is_lost or version == self.version
+        self.is_retried = not for_good and (self.is_retried or self.version in ("", version))
 
     def forget_refusal(self) -> None:
         """Begin anew with another champion, or with one that judges now."""
         self.refused, self.deaths, self.pause_s = ("", ""), 0, FIRST_PAUSE_S
 
     def ask_again_if_due(self, revision: int, now_s: float) -> None:
-        """Have what was refused tried again, if the store is back or nothing judges any more; no refusal from before this plan counts."""
+        """Have what was refused tried again, if the store is back or nothing judges; no refusal from before this plan counts."""
         if self.trouble or now_s < self.again_s:
             return
-        if self.is_back or (self.is_lost and self.refused[0]):
+        if self.is_back or (self.is_retried and self.refused[0]):
             self.is_back, self.refused, self.held = False, ("", self.refused[1]), dict.fromkeys(self.held, revision)
 
     def free(self, version: str) -> None:

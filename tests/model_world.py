@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from daemon.model_budget import MB
 from daemon.model_plan_store import ModelPlanStore
-from daemon.model_swaps import LOOK_EVERY_S, MB, ModelReports, ModelSwaps
+from daemon.model_swaps import LOOK_EVERY_S, ModelReports, ModelSwaps
 from daemon.recipe_models import RecipeReport
 from mdss.errors import MdssError
 from mdss.settings import ModelSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mdss.collection import CollectedPart, Collection, Review
-from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, open_version, promote
+from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, open_version, promote, save
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
 from mdss.wire.verdict import Evaluation
@@ -107,6 +108,17 @@ def noted_as(own: Plant, **data: Any) -> ModelFolder:
     card = msgspec.structs.replace(first.card, data=first.card.data | data)
     made = store_recalibrated(first, card, first.calibration, own.store)
     return promote(own.store, NAME, made.version, Change("calibrate"))
+
+
+def stored_as_trained(store: Path, **data: object) -> ModelFolder:
+    """Store the champion's weights once more, as if a training with these entries in its card had made them."""
+    first = open_champion(store, NAME)
+
+    def write(folder: Path) -> None:
+        for weights in first.path.glob("*.safetensors"):
+            shutil.copy(weights, folder)
+
+    return save(store, msgspec.structs.replace(first.card, data=first.card.data | data), first.calibration, write)
 
 
 def answered(model: ModelFolder, *, is_passed: bool) -> GateOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ EXAMPLE = "Example: mdss calibrate --recipe cable_gland --store models --false-r
 FOLDER = click.Path(path_type=Path)
 MOST_DAYS = 36_500  # a hundred years: a start date has to exist
 COUNTS = "calibrated_on"  # key of a model card's data
+BY_CHANCE = 0.01  # share of calibrations from like scans that are asked all the same; fresh lines of six products came to 0.02 at least
 LIMIT_KNOWN = 16  # parts before; of limits from 12 good ones 1.3 % were below a third of that from 30, from 16 0.1 %
 
 
@@ -144,7 +146,8 @@ def from_scored_parts(request: Request, model: ModelFolder, settings: Recipe) ->
         places = " and ".join(f"{each}" for each in (request.data, request.collected and request.collected.folder) if each)
         raise BadInput(f"{places}: found {len(parts)} good parts to calibrate on, expected at least {MIN_PARTS}")
     found = calibration_of(maps_of(parts, champion.colour_map, champion.shape_map), settings, parts, names)
-    noted = msgspec.structs.replace(found, threshold=found.threshold.with_note(rise_sentence(found, model.calibration)))
+    question = rise_sentence(found, model.calibration) or unlike_sentence(found, model, counts["validation"])
+    noted = msgspec.structs.replace(found, threshold=found.threshold.with_note(question))
     return with_collection_note(noted, collected), {COUNTS: counts, CALIBRATED: names}
 
 
@@ -206,6 +209,31 @@ def most_risen_branch(times: Mapping[str, float]) -> str:
     """Return the branch that rose most; "" if none rose by more than chance explains."""
     branch = max(times, key=lambda each: times[each], default="")
     return branch if branch and times[branch] > OUTLIER_RATIO else ""
+
+
+def unlike_sentence(after: Calibration, model: ModelFolder, scans: int) -> str:
+    """Return the question about these parts' scans of --data, the first ones, if so many score above all parts of before; "" if not.
+
+    Collected parts are not asked about, nor compared with: the station kept those that it accepted, and people marked some of the others.
+    """
+    before = model.calibration.reference
+    if after.reference is None or before is None or model.card.data.get(COUNTS, {}).get("accepted"):
+        return ""
+    pairs = ("colour", after.reference.rgb, before.rgb), ("shape", after.reference.sdf, before.sdf)
+    for branch, new, old in pairs:
+        above = sum(score > max(old) for score in new[:scans])
+        if chance_above_all(above, scans, len(old)) < BY_CHANCE / len(pairs):
+            found = f"in {branch} {above} of {scans} scans score above every good part of the calibration before"
+            return f"{found}, by chance less than once in {1 / BY_CHANCE:.0f} times: are all of this product, and in the same light?"
+    return ""
+
+
+def chance_above_all(above: int, count: int, before: int) -> float:
+    """Return how likely at least `above` of `count` parts score above all of the parts `before`, if these are like them.
+
+    All orders of their scores are equally likely then, however the scores are distributed. So nothing is assumed of them.
+    """
+    return math.comb(before + count - above, before) / math.comb(before + count, before)
 
 
 def with_collection_note(calibration: Calibration, collected: ConfirmedParts) -> Calibration:

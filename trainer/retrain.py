@@ -68,8 +68,8 @@ def command(**options: Any) -> None:
         lower_priority()
     try:
         result = retrain(order)
-    except KeyboardInterrupt:
-        click.echo("retrain: stopped; what was learned is kept, the next run goes on from there", err=True)
+    except KeyboardInterrupt as stop:
+        click.echo(f"retrain: {str(stop) or 'stopped'}", err=True)
         raise
     if as_json:
         click.echo(whole_files.as_json(result), nl=False)

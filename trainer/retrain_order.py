@@ -51,6 +51,11 @@ class RetrainOrder:
         return Collection(Path(self.settings.station.state_directory) / FOLDER)
 
     @property
+    def max_invalid_ratio(self) -> float:
+        """The share of its points that a part may lack at the station, and to be learned from."""
+        return self.settings.fusion.max_invalid_point_ratio
+
+    @property
     def folder(self) -> Path:
         """The folder of the station's retraining records."""
         return retrain_folder(self.settings.station.state_directory)

@@ -25,7 +25,7 @@ MEANINGS = {
     4: "refused data: after the checks too few parts are left",
     5: "held back: the gate found the new model worse; it stays in the store without a link, with its report",
     6: "busy: another retraining of the recipe is running",
-    130: "interrupted: the next run goes on with it",
+    130: "interrupted: the next run goes on with it, or begins anew where nothing was learned yet",
 }
 Clock = Callable[[], int]
 
@@ -85,7 +85,7 @@ def outcome_of_error(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, RetrainEnded):
         return error.outcome, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", "stopped; the next run goes on with it"
+        return "interrupted", str(error) or "stopped; the next run goes on with it"
     return "failed", str(error) or type(error).__name__
 
 

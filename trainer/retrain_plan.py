@@ -53,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[Refused, ...] = ()
     unreviewed: int = 0
     with_simulated: bool = False  # whether `parts` may hold simulated ones
+    max_invalid_ratio: float = 1.0  # parts that lacked more of their points were refused; 1 in plans of earlier releases
     made_at: str
 
     @property
@@ -140,18 +141,18 @@ def read_plan(work: Path) -> Plan | None:
     return plan
 
 
-def last_refusals(path: Path, champion: str) -> tuple[Refused, ...]:
+def last_refusals(path: Path, champion: str, max_invalid_ratio: float) -> tuple[Refused, ...]:
     """Return the parts that the plan in a file refused; none if the file is no plan of this release.
 
-    Refusals for the champion's score are left out if the plan's champion was another version, which may score differently. So are
-    refusals for what people said: those are checked again.
+    Left out are those that are checked again: for the champion's score if the plan's champion was another version, which may score
+    differently; for missing points if by now a part may lack more of them; and for what people said.
     """
     try:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
     except (OSError, *UNREADABLE):
         return ()
-    asked_anew = ("defect",) if plan.champion == champion else ("defect", "not_normal")
-    return tuple(each for each in plan.refused if each.code not in asked_anew)
+    asked_anew = {"defect": True, "not_normal": plan.champion != champion, "missing_points": max_invalid_ratio > plan.max_invalid_ratio}
+    return tuple(each for each in plan.refused if not asked_anew.get(each.code))
 
 
 def collected_set(work: Path, plan: Plan) -> Dataset:

@@ -95,6 +95,13 @@ def newest_trained(folder: Path, imported: frozenset[str]) -> ModelFolder | None
     return None
 
 
+def is_undecided(model: ModelFolder) -> bool:
+    """Return whether neither the gate nor a person has decided on a version: no link names it, and no change has led to it."""
+    folder = model.path.parent
+    linked = {model_store.linked_version(folder, link) for link in model_store.LINKS}
+    return model.version not in linked | {event.after for event in audit.events(folder)}
+
+
 def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -> Plan:
     """Return a new plan, with its scans in the work folder. RetrainEnded if there is nothing new."""
     curated = base_of(champion, order.data, order.unit)
@@ -111,7 +118,8 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
     is_base_new = base is not None and not any(is_made_from(base, model) for model in untainted)
     learned = learned_by(untainted)
     if not is_base_new:
-        require_new_parts(order, gathered, learned, champion.version if champion else "")
+        undecided = next((each.version for each in stored if is_undecided(each)), "")
+        require_new_parts(order, gathered, learned, champion.version if champion else "", undecided)
     check_usable(recipe, order.device)
     shutil.rmtree(order.work, ignore_errors=True)
     examined = examine_parts(order, recipe, champion, base, gathered)
@@ -131,6 +139,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         refused=(*spoilt, *contested_refusals(gathered, spoilt), *examined.refused),
         unreviewed=gathered.unreviewed,
         with_simulated=order.amounts.with_simulated,
+        max_invalid_ratio=order.max_invalid_ratio,
         made_at=now(),
     )
 
@@ -161,20 +170,22 @@ def defects_since(order: RetrainOrder, plan: Plan) -> list[str]:
     return sorted(gather(order.collection, order.name).bad & {*curated, *(part.result_id for part in plan.learned)})
 
 
-def require_new_parts(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str) -> None:
+def require_new_parts(order: RetrainOrder, gathered: Gathered, learned: frozenset[str], champion: str, undecided: str = "") -> None:
     """End if fewer new good parts were collected than a training is worth.
 
-    Parts that the last plan refused are not new, unless a person or another champion may have overruled the reason since. Nor are parts
-    beyond the budget, which are the oldest.
+    Parts that the last plan refused are not new, unless a person, another champion or a setting may have overruled the reason since. Nor
+    are parts beyond the budget, which are the oldest. A version that is `undecided` may have learned from all that was collected.
     """
-    refused = {each.result_id: each.code for each in last_refusals(order.last_plan, champion)}
+    refused = {each.result_id: each.code for each in last_refusals(order.last_plan, champion, order.max_invalid_ratio)}
     open_again = [part for part in gathered.good if may_be_learned(part, refused.get(part.part.result_id))]
     new = sum(part.part.result_id not in learned for part in open_again[: order.amounts.budget])
     if new < order.amounts.least_new:
         waiting = f"; {gathered.unreviewed} that were not accepted wait for a person to review them" if gathered.unreviewed else ""
         played = f"; {gathered.simulated} simulated ones are left out (--with-simulated)" if gathered.simulated else ""
         expected = f"expected at least {order.amounts.least_new} (--least-new)"
-        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}")
+        compare = f"`mdss model compare --version {undecided}` holds it against the champion"
+        unjudged = f"; {undecided} was trained and never judged: {compare}" if undecided else ""
+        raise RetrainEnded("nothing_new", f"found {new} new good parts, {expected}{waiting}{played}{unjudged}")
 
 
 def may_be_learned(part: CollectedScan, refused_as: Code | None) -> bool:
@@ -193,7 +204,7 @@ def examine_parts(
     curated = [scan.name for scan in (*base.train, *base.validation)] if base else []
     examiner = Examiner(known, judge, settings, curated, golden)
     examiner.add_defects(gathered.defects)
-    return examiner.examine(gathered.good, order.amounts.budget, order.settings.fusion.max_invalid_point_ratio)
+    return examiner.examine(gathered.good, order.amounts.budget, order.max_invalid_ratio)
 
 
 def require_enough(order: RetrainOrder, plan: Plan) -> None:

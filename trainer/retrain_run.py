@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 
 from mdss.errors import BadInput, CutOff, MdssError
-from mdss.interrupts import signals_as_interrupt
+from mdss.interrupts import signals_as_interrupt, signals_ignored
 from mdss.method import model_store
 from mdss.method.model_store import ModelFolder
 from mdss.method.recipe import Recipe
@@ -21,8 +23,11 @@ from trainer.retrain_gate import recheck_labels, record_held_back, run_gate
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
 from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
-from trainer.retrain_planning import check_order, defects_since, plan_of, recipe_of, require_enough
+from trainer.retrain_planning import check_order, defects_since, is_undecided, plan_of, recipe_of, require_enough
 from trainer.train import TrainingOrder, check_usable, train_and_store
+
+KEPT = "stopped; what was learned is kept, the next run goes on from there"
+NOTHING_KEPT = "stopped before anything was learned; the next run begins anew"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,10 +55,19 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, AttemptRecord(order.folder, order.name))
     try:
-        with only_training(folder, order.name), signals_as_interrupt(), run.record:
+        with only_training(folder, order.name), signals_as_interrupt(), run.record, interrupts_explained(order):
             return run.result("candidate", run.candidate())
     except RetrainEnded as ended:
         return run.result(ended.outcome, str(ended))
+
+
+@contextmanager
+def interrupts_explained(order: RetrainOrder) -> Iterator[None]:
+    """Give an interrupt the sentence on what is kept: before there is a plan, nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(KEPT if (order.work / PLAN).exists() else NOTHING_KEPT) from stop
 
 
 class Run:
@@ -81,7 +95,8 @@ class Run:
         verdict = recheck_labels(order, plan, run_gate(order, plan, model))
         self._report = str(verdict.report_path)
         sentence = self._place(plan, model, verdict) if verdict.is_passed else record_held_back(order, verdict)
-        shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
+        with signals_ignored():
+            shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
         if not verdict.is_passed:
             raise RetrainEnded("held_back", sentence)
         return sentence
@@ -132,7 +147,8 @@ def resumable_plan(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | 
 
 def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: ModelFolder | None) -> str:
     """Return why a plan is not what would be planned now; "" if it can be continued."""
-    if (plan.recipe, plan.champion) != (recipe, champion.version if champion else ""):
+    is_as_before = (plan.recipe, plan.champion) == (recipe, champion.version if champion else "")
+    if not is_as_before and not awaits_gate(order):
         return "the champion or the settings have changed since"
     base = str(order.data.resolve()) if order.data else plan.base
     unit = order.unit or ("m" if order.data else plan.base_unit)
@@ -146,13 +162,21 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
     return f"{', '.join(spoilt)}, which it learns from, has been called a defect since" if spoilt else ""
 
 
+def awaits_gate(order: RetrainOrder) -> bool:
+    """Return whether the model is made, with the settings that are asked for, and nobody has decided on it.
+
+    Whichever champion there is by now, the gate can hold that model against it, and nothing has to be trained for that.
+    """
+    model = already_stored(order)
+    return model is not None and recipe_of(order, model) == model.recipe and is_undecided(model)
+
+
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     """Train the plan's model and store it; a model that an interrupted run has stored already is returned as it is.
 
     What was learned stays for the next run, unless the same error would end that, too; a teacher that is away may be back by then.
     """
-    made = order.work / MADE_MODEL
-    if stored := already_stored(order, made):
+    if stored := already_stored(order):
         return stored
     check_usable(plan.recipe, order.device)
     try:
@@ -162,18 +186,19 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     except MdssError:
         shutil.rmtree(order.work)
         raise
-    write_whole(made, model.version.encode("ascii"))
+    write_whole(order.work / MADE_MODEL, model.version.encode("ascii"))
     return model
 
 
-def already_stored(order: RetrainOrder, made: Path) -> ModelFolder | None:
+def already_stored(order: RetrainOrder) -> ModelFolder | None:
     """Return the model that an interrupted run stored; None if it stored none, or if that cannot be used any more."""
+    made = order.work / MADE_MODEL
     if not made.exists():
         return None
     try:
         return model_store.open_stored(order.store, order.name, made.read_text("ascii", errors="replace"))
     except MdssError as error:
-        click.echo(f"retrain: the model that was made is stored once more: {error}", err=True)
+        click.echo(f"retrain: the model that was made cannot be used any more: {error}", err=True)
         return None
 
 

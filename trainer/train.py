@@ -13,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from mdss.errors import UNREADABLE, BadInput, BadPart
+from mdss.errors import BadInput, BadPart
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
@@ -21,17 +21,15 @@ from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.presets import PRESETS, preset, with_assignments
 from mdss.method.recipe import Recipe
 from mdss.method.store_lock import training_lock
-from mdss.whole_files import write_whole
 from trainer.branch_inputs import mean_brightness
 from trainer.dataset import Dataset, Scan, Unit
 from trainer.gathering import SCANS
 from trainer.ignored_content import ignored_content_sentences
 from trainer.parts_found import advice, other_training_sentences, pointless, sentences_on
 from trainer.progress import tracked
+from trainer.training_plan import WORK, TrainingPlan, prepare_work_folder
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
-WORK = ".training"  # beside the versions: plan and checkpoints of an unfinished training
-PLAN = "plan.json"
 MIN_TRAINING_PARTS = 3
 SPLITS = ("train", "validation")
 
@@ -99,15 +97,6 @@ class TrainingOrder:
     recipe: Recipe
     unit: Unit = "m"
     device: str = "auto"
-
-
-class TrainingPlan(msgspec.Struct, frozen=True):
-    """What an unfinished training is made from; resuming it with anything else would mix two models."""
-
-    recipe: Recipe
-    unit: str
-    scans: tuple[str, ...]
-    digest: str = ""  # of the scans' file names and sizes (`Dataset.digest`); plans of earlier releases have none
 
 
 def train_alone_or_together(order: TrainingOrder, *, resume: bool) -> ModelFolder | None:
@@ -213,66 +202,6 @@ def train_and_store(order: TrainingOrder, datasets: Sequence[Dataset], work: Pat
     recorded = sources[len(training) :]
     parts = Parts(training, validation, lambda number: recorded[number][0].load(recorded[number][1]), names[len(training) :], found)
     return make_model(order.store, card, parts, work, order.device)
-
-
-def prepare_work_folder(work: Path, plan: TrainingPlan, resume: bool) -> None:
-    """Prepare the folder of checkpoints: keep it to resume the same plan, or clear it to begin anew."""
-    path = work / PLAN
-    begun = plan_in(path)
-    if resume and path.exists():
-        if what := difference(begun, plan):
-            had = f"the interrupted training had other settings or scans ({what})"
-            raise BadInput(f"{path}: {had}; expected the same, or no --resume to begin anew")
-        return
-    if resume:
-        click.echo(f"train: found no unfinished training in {work}, starting a new one", err=True)
-    elif any(each != path for each in work.glob("*")):  # a plan alone is left by a training that was refused for its scans
-        click.echo(f"train: the unfinished training in {work} is discarded{what_is_lost(work, begun, plan)}", err=True)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    write_whole(path, msgspec.json.encode(plan))
-
-
-def what_is_lost(work: Path, begun: TrainingPlan | None, plan: TrainingPlan) -> str:
-    """Return the end of the sentence on a training that is discarded: how far it had come, and what `--resume` would have done."""
-    from trainer.branch_training import how_far
-
-    if begun is None:
-        return "; its plan cannot be read, so --resume could not have gone on"
-    came = f" ({how_far(work, begun.recipe)})"
-    if what := difference(begun, plan):
-        return f"{came}; it had other settings or scans ({what}), with which --resume would have gone on"
-    return f"{came}; --resume would have gone on from it"
-
-
-def difference(begun: TrainingPlan | None, plan: TrainingPlan) -> str:
-    """Return how the plan of a training that was begun differs from this one; "" if it is the same.
-
-    A setting that an earlier release did not write has its default, which is how that release trained.
-    """
-    if begun is None:
-        return "it cannot be read"
-    then, now = ({**settings_of(each.recipe), "unit": each.unit} for each in (begun, plan))
-    for name, value in then.items():
-        if value != now[name]:
-            return f"{name} was {value}, is {now[name]}"
-    is_same = begun.scans == plan.scans and begun.digest in ("", plan.digest)
-    return "" if is_same else "the scans are different"
-
-
-def plan_in(path: Path) -> TrainingPlan | None:
-    """Return the plan in a file; None where it cannot be read."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=TrainingPlan)
-    except (OSError, *UNREADABLE):
-        return None
-
-
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """Return every setting by the name that `--set` uses, such as rgb.steps."""
-    tree = msgspec.to_builtins(recipe)
-    inner = {f"{section}.{name}": value for section, found in tree.items() if isinstance(found, dict) for name, value in found.items()}
-    return {name: value for name, value in tree.items() if not isinstance(value, dict)} | inner
 
 
 def prepare_all(dataset: Dataset, scans: list[Scan], recipe: Recipe) -> list[Prepared]:

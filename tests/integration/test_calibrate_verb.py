@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
 import tifffile
 
@@ -20,9 +22,11 @@ from mdss.method.calibration import find_threshold
 from mdss.method.model_store import open_champion
 from mdss.method.recipe import ThresholdSettings
 from mdss.wire.verdict import Evaluation
+from tests.lines import write_tiny_line
 from tests.station import NAME, Trained
 from trainer.dataset import Dataset
 from trainer.model_maker import store_recalibrated
+from trainer.synthetic import LineSize
 
 Capture = pytest.CaptureFixture[str]
 
@@ -166,6 +170,45 @@ def test_parts_of_another_product_are_said_to_be_so(copy: Trained, tmp_path: Pat
     said = capsys.readouterr().err
     assert f"{NAME}: none of 6 scans is like the good ones that the model keeps; {clouds[0]}: its " in said
     assert " mm: another product?" in said
+
+
+UNLIKE = "score above every good part of the calibration before, by chance less than once in 100 times: are all of this product"
+
+
+def fresh_scans(folder: Path, seed: int) -> Path:
+    """Write 16 good parts to calibrate on."""
+    write_tiny_line(folder, size=LineSize(train=0, validation=16, good=0, defective=0), seed=seed)
+    return folder
+
+
+def darken_half(data: Path) -> None:
+    """Have every other scan seen in half the light."""
+    for path in sorted((data / "validation/good/rgb").iterdir())[::2]:
+        assert cv2.imwrite(str(path), np.asarray(cv2.imread(str(path))) // np.uint8(2))
+
+
+def test_scans_of_which_half_are_seen_in_another_light_are_asked_about_and_fresh_ones_are_not(
+    copy: Trained, tmp_path: Path, capsys: Capture
+) -> None:
+    data = [fresh_scans(tmp_path / f"line{seed}", seed) for seed in (2, 3)]
+    assert [calibrate(copy.store, "--data", folder) for folder in data] == [0, 0]
+    assert UNLIKE not in capsys.readouterr().out
+    darken_half(data[1])
+    assert calibrate(copy.store, "--data", data[1]) == 0
+    assert f"in colour 8 of 16 scans {UNLIKE}" in capsys.readouterr().out
+
+
+def test_scans_are_not_held_against_a_calibration_on_parts_that_were_accepted_for_scoring_low(
+    copy: Trained, tmp_path: Path, capsys: Capture
+) -> None:
+    data = fresh_scans(tmp_path / "line", 2)
+    assert calibrate(copy.store, "--data", data) == 0
+    found = open_champion(copy.store, NAME)
+    card = msgspec.structs.replace(found.card, data=found.card.data | {"calibrated_on": {"validation": 0, "accepted": 16}})
+    model_store.promote(copy.store, NAME, store_recalibrated(found, card, found.calibration, copy.store).version)
+    darken_half(data)
+    assert calibrate(copy.store, "--data", data) == 0
+    assert UNLIKE not in capsys.readouterr().out
 
 
 def test_points_that_stand_for_missing_ones_are_said_of_the_scans_to_calibrate_from(copy: Trained, tmp_path: Path, capsys: Capture) -> None:

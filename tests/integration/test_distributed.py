@@ -24,7 +24,8 @@ from trainer.branch_inputs import BRANCHES
 from trainer.branch_training import train_branch
 from trainer.checkpoint import Checkpoint
 from trainer.dataset import Dataset
-from trainer.train import WORK, prepare_all
+from trainer.train import prepare_all
+from trainer.training_plan import WORK
 
 pytestmark = pytest.mark.timeout(180)
 SIZE = 2

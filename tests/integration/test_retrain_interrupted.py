@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -13,13 +14,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mdss.collection import RGB
 from mdss.errors import BadInput
 from mdss.method import calibration, model_store
 from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to
+from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to, stored_as_trained
 from tests.station import NAME, write_teacher
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of, recipe_of
@@ -36,9 +38,13 @@ class Verb:
         shares = ["--validation-share", str(FEW.shares.validation), "--gate-share", str(FEW.shares.gate)]
         self._command = [sys.executable, "-m", "mdss.cli", "retrain", *options, *shares]
 
+    def start(self) -> subprocess.Popen[str]:
+        """Start it."""
+        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
     def run(self, until: str, by: signal.Signals) -> tuple[int, str]:
         """Send it a signal at the first line that begins so; return exit code and what it said."""
-        with subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with self.start() as process:
             assert process.stderr is not None
             said, is_sent = [], False
             for line in process.stderr:
@@ -73,6 +79,21 @@ def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_p
     assert re.search(r"validation part \S+ scores 1 times the next: is it good\?", page)
     (found,) = re.findall(rf"^{NAME}: (a table in .*)$", told, re.MULTILINE)
     assert re.fullmatch(r"a table in (\d+) of \1 scans; the part covers .* % of the image \(median .* %\)", found) and found in page
+
+
+def test_before_there_is_a_plan_ctrl_c_keeps_nothing_and_says_so(own: Plant) -> None:
+    kept = [own.collect(number) for number in range(NEW)]
+    image = own.state / "collected" / NAME / kept[0] / RGB
+    image.unlink()
+    os.mkfifo(image)
+    verb = Verb(own)
+    with verb.start() as process:
+        with image.open("wb"):  # once it looks at that part
+            process.send_signal(signal.SIGINT)
+        said = process.communicate()[1]
+    assert (process.returncode, record_of(own).outcome) == (130, "interrupted")
+    assert "retrain: stopped before anything was learned; the next run begins anew" in said
+    assert record_of(own).reason == "stopped before anything was learned; the next run begins anew"
 
 
 def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:
@@ -178,6 +199,20 @@ def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(o
     (order.work / MADE_MODEL).write_text("0001", "ascii")
     assert retrain(order).version == "0001"
     assert [path.name for path in versions(own.store / NAME)] == ["0001"]
+
+
+def test_what_was_stored_before_the_power_went_is_judged_though_the_champion_was_calibrated_since(own: Plant, passing: None) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    plan = plan_of(order, champion.recipe, champion)
+    write_json(order.work / PLAN, plan)
+    shown = {"collected_parts": [each.result_id for each in plan.learned], "gate_parts": [each.result_id for each in plan.of("gate")]}
+    (order.work / MADE_MODEL).write_text(stored_as_trained(own.store, **shown).version, "ascii")
+    assert noted_as(own).version == "0003"
+    with_other_settings = order_of(own, assignments=("sdf.steps=3",))
+    assert resumable_plan(with_other_settings, recipe_of(with_other_settings, champion), champion) is None
+    assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
 
 
 def test_a_teacher_that_is_away_for_a_while_costs_nothing_of_what_was_learned(own: Plant, tmp_path: Path) -> None:

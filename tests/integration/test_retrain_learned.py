@@ -5,17 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-import msgspec
 import pytest
 
 from mdss.errors import BadInput
 from mdss.method.model_archive import export_model, import_model
-from mdss.method.model_store import ModelFolder, nominate, open_champion, promote, save
+from mdss.method.model_store import ModelFolder, nominate, open_champion, promote
 from mdss.method.presets import preset
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, noted_as, order_of, work_of
+from tests.retraining import FEW, NEW, Plant, noted_as, order_of, stored_as_trained, work_of
 from tests.station import NAME
 from trainer.model_maker import store_recalibrated
 from trainer.retrain_plan import PLAN
@@ -23,17 +21,6 @@ from trainer.retrain_planning import check_order, plan_of, recipe_of
 from trainer.retrain_run import resumable_plan, retrain
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def stored_as_trained(store: Path, **data: object) -> ModelFolder:
-    """Store the champion's weights once more, as if a training with these entries in its card had made them."""
-    first = open_champion(store, NAME)
-
-    def write(folder: Path) -> None:
-        for weights in first.path.glob("*.safetensors"):
-            shutil.copy(weights, folder)
-
-    return save(store, msgspec.structs.replace(first.card, data=first.card.data | data), first.calibration, write)
 
 
 def calibrate_again(own: Plant) -> ModelFolder:
@@ -76,6 +63,14 @@ def test_a_training_that_was_held_back_or_waits_is_not_done_once_more_because_so
     assert retrain(order_of(own)).outcome == "nothing_new"
     assert store_newer(own).version == "0003"
     assert retrain(order_of(own)).outcome == "nothing_new"
+
+
+def test_a_version_that_was_never_judged_is_named_where_nothing_is_new_until_somebody_decides_on_it(own: Plant) -> None:
+    stored_as_trained(own.store, collected_parts=[own.collect(number) for number in range(NEW)])
+    said = "0002 was trained and never judged: `mdss model compare --version 0002` holds it against the champion"
+    assert retrain(order_of(own)).sentence == f"found 0 new good parts, expected at least {NEW} (--least-new); {said}"
+    nominate(own.store, NAME, "0002")
+    assert retrain(order_of(own)).sentence == f"found 0 new good parts, expected at least {NEW} (--least-new)"
 
 
 def damage_the_candidate(own: Plant) -> None:

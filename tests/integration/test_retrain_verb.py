@@ -15,6 +15,7 @@ from mdss.method.model_store import open_champion
 from tests.retraining import NEW, Plant, good_part, order_of, record_of, work_of
 from tests.station import NAME
 from trainer.low_priority import NICEST, POOLS
+from trainer.retrain_outcome import RetrainEnded
 from trainer.retrain_planning import plan_of
 
 pytestmark = pytest.mark.timeout(180)
@@ -66,18 +67,40 @@ def test_the_sides_of_parts_have_the_shares_that_are_asked_for(own: Plant) -> No
         assert found["parts_used"] == sum(part["use"] in ("train", "validation") for part in plan["parts"])
 
 
-def test_parts_that_lack_more_points_than_the_station_puts_up_with_are_refused(own: Plant) -> None:
+def collect_with_missing_points(own: Plant) -> None:
     for number in range(NEW):
         scan = good_part(number)
         seen = np.flatnonzero(np.isfinite(scan.xyz_mm[..., 2]).any(axis=1))
         scan.xyz_mm[seen[:: 4 if number else 1000]] = np.nan  # a quarter of the rows, or one
         own.collect(number, scan=scan)
+
+
+def put_up_with(own: Plant, max_invalid_point_ratio: float) -> None:
+    tree = yaml.safe_load(own.config.read_text()) | {"fusion": {"max_invalid_point_ratio": max_invalid_point_ratio}}
+    own.config.write_text(yaml.safe_dump(tree))
+
+
+def test_parts_that_lack_more_points_than_the_station_puts_up_with_are_refused(own: Plant) -> None:
+    collect_with_missing_points(own)
     champion = open_champion(own.store, NAME)
     assert plan_of(order_of(own), champion.recipe, champion).refused == ()
-    own.config.write_text(yaml.safe_dump(yaml.safe_load(own.config.read_text()) | {"fusion": {"max_invalid_point_ratio": 0.2}}))
+    put_up_with(own, 0.2)
     done = run(own, "--full-speed", "--least-new", str(NEW))
     assert done.returncode == 4 and f"found 1 new good parts, expected at least {NEW}" in done.stderr
     assert f"Refused: {NEW - 1} missing_points; {order_of(own).last_plan} has the reason for each" in done.stderr
+
+
+def test_parts_that_lacked_too_many_points_are_new_once_the_station_puts_up_with_more_and_not_before(own: Plant) -> None:
+    collect_with_missing_points(own)
+    champion = open_champion(own.store, NAME)
+    put_up_with(own, 0.2)
+    assert run(own, "--full-speed", "--least-new", str(NEW)).returncode == 4
+    for ratio in (0.2, 0.1):
+        put_up_with(own, ratio)
+        with pytest.raises(RetrainEnded, match="found 1 new good parts"):
+            plan_of(order_of(own), champion.recipe, champion)
+    put_up_with(own, 0.5)
+    assert plan_of(order_of(own), champion.recipe, champion).new == NEW
 
 
 @pytest.mark.parametrize(

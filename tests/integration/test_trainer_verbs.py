@@ -23,7 +23,8 @@ from mdss.method.model_store import open_champion
 from mdss.method.presets import preset, with_assignments
 from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write_teacher
 from trainer.checkpoint import Checkpoint
-from trainer.train import WORK, with_absolute_paths
+from trainer.train import with_absolute_paths
+from trainer.training_plan import WORK
 
 pytestmark = pytest.mark.timeout(180)
 METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}

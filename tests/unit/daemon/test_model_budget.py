@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from structlog.testing import capture_logs
 
-from daemon.model_swaps import IDLE_S, MB
+from daemon.model_budget import MB
+from daemon.model_swaps import IDLE_S
 from mdss.settings import ModelSettings
 from mdss.wire.camera import Nack
 from tests.front_door import Station

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.recipe_models import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from mdss.settings import ModelSettings
 from tests.model_world import ModelWorld, serves
 
 RGB = "rgb-0", "cap/0001"
@@ -59,6 +60,39 @@ def test_a_new_champion_that_is_refused_is_not_tried_again_by_itself_while_the_o
     plans = len(station.plans)
     station.turns(200)
     assert (serves(station.plan), len(station.plans)) == ({"cap": "0001"}, plans)
+
+
+def beside_another() -> ModelWorld:
+    """A station that serves cap, and has been asked for a recipe that no process can read yet."""
+    made = ModelWorld(ModelSettings(recipes=("cap", "gland"), preload=("cap",)), champions={"cap": "0001", "gland": "0001"})
+    made.turns(2)
+    made.refusals["rgb-0", "gland/0001"], made.wanted = UNREADABLE, ("gland",)
+    assert made.turns(3).reasons == {"gland": f"rgb-0: {UNREADABLE}"}
+    return made
+
+
+def test_a_version_that_never_judged_and_could_not_be_read_for_a_while_judges_after_a_pause() -> None:
+    station = beside_another()
+    assert serves(station.turns(100)) == {"cap": "0001"}
+    station.refusals.clear()
+    assert serves(station.turns(int(LONGEST_PAUSE_S) + 2)) == {"cap": "0001", "gland": "0001"}
+    assert station.swaps.trouble == ""
+
+
+def test_a_version_that_never_judged_and_ends_processes_or_is_too_large_is_not_tried_again_by_itself() -> None:
+    station = beside_another()
+    station.refusals.clear()
+    station.slow.add(("rgb-0", "gland/0001"))
+    station.turns(int(FIRST_PAUSE_S) + 2)
+    for _ in range(2):
+        assert station.turn().held == ("cap/0001", "gland/0001")
+        station.swaps.ended("rgb-0", "ended with code -9")
+    assert station.turns(200).held == ("cap/0001",)
+    station.sizes["gland"] = 10**12
+    station.asked_for.append("gland")
+    failures = station.turns(2) and station.swaps.reports()[1].failures
+    assert station.turns(200) and station.swaps.reports()[1].failures == failures
+    assert "takes 1000000 MB" in station.swaps.trouble
 
 
 def test_a_version_that_processes_end_of_while_they_load_it_is_not_tried_again_by_itself(station: ModelWorld) -> None:

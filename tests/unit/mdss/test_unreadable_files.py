@@ -64,7 +64,7 @@ def plan_of_a_retraining(folder: Path, damage: bytes) -> None:
     (folder / retrain_plan.PLAN).write_bytes(damage)
     with pytest.raises(BadInput, match=r"plan\.json: .*expected the plan of a retraining"):
         retrain_plan.read_plan(folder)
-    assert retrain_plan.last_refusals(folder / retrain_plan.PLAN, "0001") == ()
+    assert retrain_plan.last_refusals(folder / retrain_plan.PLAN, "0001", 0.5) == ()
 
 
 def request_for_every_part(folder: Path, damage: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from mdss.method.presets import preset
 from mdss.method.recipe import FusionSettings
 from trainer import calibrate_verb
 from trainer.calibrate import Maps, calibration_of, with_threshold
-from trainer.calibrate_verb import rise_sentence, score_rise_sentence
+from trainer.calibrate_verb import chance_above_all, rise_sentence, score_rise_sentence
 
 PARTS, SIZE_PX = 6, 48
 
@@ -103,6 +104,14 @@ def test_some_parts_that_hide_each_other_are_asked_about_where_they_lift_a_limit
         == f"the limit of colour is {times:.0f} times that of the calibration before: are all these parts good?"
     )
     assert rise_sentence(before, before) == rise_sentence(before, found) == ""
+
+
+def test_how_likely_parts_score_above_all_of_before_is_what_counting_every_order_of_them_says() -> None:
+    for count, before in ((3, 4), (5, 2)):
+        orders = list(combinations(range(count + before), count))  # the places of the new parts, the lowest score first
+        for above in range(count + 1):
+            found = sum(len(set(order) - set(range(max(set(range(count + before)) - set(order))))) >= above for order in orders)
+            assert chance_above_all(above, count, before) == pytest.approx(found / len(orders))
 
 
 def test_a_margin_moves_the_threshold_and_outlines_begin_where_they_did() -> None:

@@ -17,8 +17,8 @@ from mdss.errors import BadInput
 from mdss.method.presets import preset, with_assignments
 from mdss.method.recipe import Optimiser
 from trainer.checkpoint import CARD, Checkpoint
-from trainer.train import TrainingPlan, prepare_work_folder
 from trainer.training import Schedule, Training, channels_last
+from trainer.training_plan import TrainingPlan, prepare_work_folder
 
 STEPS = 6
 Capture = pytest.CaptureFixture[str]

@@ -197,10 +197,10 @@ def test_what_one_champion_would_not_accept_is_asked_of_another_again_and_so_is_
     plan = msgspec.structs.replace(plan_of([], []), refused=tuple(Refused(code, "", code, "why") for code in codes))
     write_json(tmp_path / "cap.json", plan)
     for champion, kept in (("0001", ["dark", "not_normal"]), ("0002", ["dark"])):
-        assert [each.code for each in last_refusals(tmp_path / "cap.json", champion)] == kept
-    assert last_refusals(tmp_path / "none.json", "0001") == ()
+        assert [each.code for each in last_refusals(tmp_path / "cap.json", champion, 0.5)] == kept
+    assert last_refusals(tmp_path / "none.json", "0001", 0.5) == ()
     (tmp_path / "cap.json").write_bytes(b"{")
-    assert last_refusals(tmp_path / "cap.json", "0001") == ()
+    assert last_refusals(tmp_path / "cap.json", "0001", 0.5) == ()
 
 
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:

@@ -29,7 +29,7 @@ from trainer.branch_training import is_trained, networks_of, training_of
 from trainer.checkpoint import Checkpoint
 from trainer.progress import Meter, Report
 from trainer.side_by_side import train_both
-from trainer.train import WORK
+from trainer.training_plan import WORK
 
 pytestmark = pytest.mark.timeout(180)
 PR_SET_CHILD_SUBREAPER = 36
