@@ -233,7 +233,7 @@ class ModelSwaps:
         others = [each for each in self._recipes.values() if each is not recipe and each.held]
         if self._budget.needed(recipe) <= self._budget.free(others):
             return True
-        idle = [each for each in others if each.serving and self._is_idle(each)]
+        idle = [each for each in others if each.serving and self._is_idle(each) and recipe.comes_before(each)]
         if idle and not any(each.leaving for each in others):
             victim = min(idle, key=lambda each: each.used_s)
             log.info("model makes room", recipe=victim.name, version=victim.version, wanted=recipe.name)

@@ -126,6 +126,10 @@ class RecipeModels:
         if self.is_back or (self.is_retried and self.refused[0]):
             self.is_back, self.refused, self.held = False, ("", self.refused[1]), dict.fromkeys(self.held, revision)
 
+    def comes_before(self, idle: RecipeModels) -> bool:
+        """Return whether an idle recipe makes room for this one; for one that may be refused once more, only if frames named it since."""
+        return not self.refused[1] or self.used_s > idle.used_s
+
     def free(self, version: str) -> None:
         """Free a version that judges no part any more, unless it is being loaded again."""
         del self.leaving[version]

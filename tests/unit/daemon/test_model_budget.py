@@ -179,6 +179,16 @@ def test_no_second_recipe_makes_room_while_the_first_is_still_being_let_go_of() 
     assert serves(station.turns(3)) == {"cap": "0001", "ring": "0001"}
 
 
+def test_a_refused_recipe_that_no_frame_names_has_none_make_room_when_it_is_tried_again() -> None:
+    station = ModelWorld(msgspec.structs.replace(TWO, preload=BOTH), BOTH, refusals={("rgb-0", "gland/0001"): "its weights cannot be read"})
+    station.turns(3)
+    station.sizes["gland"] = 2 * MB  # another file, mended, that is larger
+    station.refusals.clear()
+    assert serves(station.turns(60)) == {"cap": "0001"}
+    station.frames = {"gland": 1}
+    assert serves(station.turns(4)) == {"gland": "0001"}
+
+
 def test_a_recipe_that_took_so_long_to_load_that_it_makes_room_at_once_keeps_the_other_from_nothing() -> None:
     station = ModelWorld(msgspec.structs.replace(TWO, memory_mb=1), BOTH, slow={("rgb-0", "gland/0001")})
     station.turns(int(IDLE_S))
