@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
-from mdss.wire.client_socket import CurveKeys, connect, try_send
+from mdss.wire.client_socket import CurveKeys, closed_if_interrupted, connect, try_send
 from mdss.wire.cloud import Invalid
 from mdss.wire.headers import PASSING_CODES
 from mdss.wire.labels import FrameLabels, from_scan
@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 class FrameSender:
     """A camera's connection to a station: waits for credit, keeps every frame until its DONE, and sends frames again after a restart.
 
-    Use it from one thread. Between parts, call `attend` now and then, so that heartbeats are answered.
+    Use it from one thread. Between parts, call `attend` now and then, so that heartbeats are answered. After Ctrl-C it may be used further.
 
     `overflow_policy` decides what happens to a frame without credit. With `wait`, `send` waits for credit. Otherwise `send` never waits: up
     to four frames do, and after that either the oldest frame that was never sent is dropped (`drop_oldest`), or the new one is not taken
@@ -118,10 +118,10 @@ class FrameSender:
 
     def close(self) -> None:
         """Tell the station that no more frames will come, and close."""
-        if not self._socket.closed:
+        if not self._context.closed:
+            self._connect_if_interrupted()
             self._send_message(camera.Eos(source_id=self.source_id))
-            self._socket.close(200)
-            self._context.term()
+            self._context.destroy(200)
 
     def _make_room(self, header: camera.FrameHeader) -> bool:
         """Make room for a new frame if too many wait for the same reason; return False if the new frame itself is dropped."""
@@ -152,6 +152,10 @@ class FrameSender:
         self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
         self._hello()
 
+    def _connect_if_interrupted(self) -> None:
+        if self._socket.closed:
+            self._connect()
+
     def _hello(self) -> None:
         """Introduce this camera; every frame without DONE is sent again once there is credit."""
         self._window, self._is_answered = 0, False
@@ -167,6 +171,7 @@ class FrameSender:
         """Serve the connection until a condition holds or time is up; return whether it holds."""
         end_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            self._connect_if_interrupted()
             self._receive_all()
             self._transmit()
             self._send_ping_if_due()
@@ -180,7 +185,8 @@ class FrameSender:
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
             self._asked_s, self._is_answered, self._was_answered = None, True, True
-            self._handle(camera.parse(self._socket.recv_multipart()))
+            with closed_if_interrupted(self._socket):  # what was read and not handled is said again on the next connection
+                self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:
         if isinstance(message, Ack | Nack):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,7 @@ from typing import Any, Self
 import zmq
 
 from mdss import key_files
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.settings_types import TCP
 
 LOOPBACK = re.compile(r"tcp://(localhost|\[::1\]|127(\.[0-9]+){1,3})(:[^;]*)?")
@@ -52,9 +53,28 @@ def connect(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys
 
 
 def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> bool:
-    """Send one message without ever waiting; False if there is no room, or no peer any more: zmq gives up a connection that was refused."""
+    """Send one message without ever waiting; False if there is no room, or no peer any more: zmq gives up a connection that was refused.
+
+    Where Ctrl-C cuts the message in two, the socket is closed.
+    """
     try:
-        socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
+        with closed_if_interrupted(socket):
+            socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
     except zmq.Again:
         return False
     return True
+
+
+@contextmanager
+def closed_if_interrupted(socket: zmq.Socket[bytes]) -> Iterator[None]:
+    """Close the socket if Ctrl-C, or what another signal raises, ends the block.
+
+    Half a message may be on it by then, to which the next one would be joined, or half of one be read.
+    """
+    try:
+        yield
+    except (zmq.Again, MdssError):
+        raise
+    except BaseException:
+        socket.close(0)
+        raise
