@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ONCE, SLOW_S, TURN_S, UP, deliver_until_stopped, read_reviews
@@ -49,6 +50,18 @@ def test_a_missing_picture_costs_the_picture_and_is_logged(tmp_path: Path) -> No
         line.delivery.turn()
     assert line.store.alerts == {"a": None}
     assert [(each["event"], each["result_id"]) for each in logs] == [("alert without its picture", "a")]
+
+
+@pytest.mark.parametrize("left", [b"", PNG[:9], PNG + PNG], ids=["nothing", "its beginning", "another"])
+def test_a_picture_of_which_a_power_cut_left_something_else_is_not_delivered_as_if_it_were_whole(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    line = Line(verdict("a", evidence=path))
+    path.write_bytes(left)
+    with capture_logs() as logs:
+        line.delivery.turn()
+    assert line.store.alerts == {"a": None}
+    assert [(each["event"], str(path) in each["reason"]) for each in logs] == [("alert without its picture", True)]
 
 
 def test_while_redis_is_away_everything_waits_with_the_reason() -> None:
