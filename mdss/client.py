@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
-from mdss.wire.client_socket import CurveKeys, closed_if_interrupted, connect, try_send
+from mdss.wire.client_socket import ClosedIfInterrupted, CurveKeys, connect, try_send
 from mdss.wire.cloud import Invalid
 from mdss.wire.headers import PASSING_CODES
 from mdss.wire.labels import FrameLabels, from_scan
@@ -65,6 +65,7 @@ class FrameSender:
         self._frames = OutstandingFrames(self.acknowledged)
         self.put_off = self._frames.put_off  # frames that the station cannot take yet, and why; under an empty name: this camera itself
         self._sequence, self._window, self._boot_id, self._is_answered, self._was_answered = 0, 0, "", False, False
+        self._has_ended = False
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
         self._asked_s: float | None = None  # when the oldest unanswered message was sent
@@ -99,12 +100,10 @@ class FrameSender:
             self._attend_until(lambda: True, 0)  # answers that have arrived may make room
             if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
-        frame = self._frames.add(header, message)
         try:
-            self._offer(frame)
+            self._offer(self._frames.add(header, message))
         except BaseException:
-            if not frame.was_sent:  # the caller is told that it failed, or presses Ctrl-C, and may send the scan anew
-                self._frames.forget(frame_id)
+            self._frames.forget_unsent(frame_id)  # the caller is told that it failed, or presses Ctrl-C, and may send the scan anew
             raise
         return frame_id
 
@@ -118,9 +117,10 @@ class FrameSender:
 
     def close(self) -> None:
         """Tell the station that no more frames will come, and close."""
-        if not self._context.closed:
+        if not self._has_ended:
             self._connect_if_interrupted()
             self._send_message(camera.Eos(source_id=self.source_id))
+            self._has_ended = True
             self._context.destroy(200)
 
     def _make_room(self, header: camera.FrameHeader) -> bool:
@@ -185,7 +185,7 @@ class FrameSender:
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
             self._asked_s, self._is_answered, self._was_answered = None, True, True
-            with closed_if_interrupted(self._socket):  # what was read and not handled is said again on the next connection
+            with ClosedIfInterrupted(self._socket):  # what was read and not handled is said again on the next connection
                 self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import zmq
@@ -58,23 +58,25 @@ def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> 
     Where Ctrl-C cuts the message in two, the socket is closed.
     """
     try:
-        with closed_if_interrupted(socket):
+        with ClosedIfInterrupted(socket):
             socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
     except zmq.Again:
         return False
     return True
 
 
-@contextmanager
-def closed_if_interrupted(socket: zmq.Socket[bytes]) -> Iterator[None]:
-    """Close the socket if Ctrl-C, or what another signal raises, ends the block.
+class ClosedIfInterrupted:
+    """Closes a socket if Ctrl-C, or what another signal raises, ends the block.
 
     Half a message may be on it by then, to which the next one would be joined, or half of one be read.
     """
-    try:
-        yield
-    except (zmq.Again, MdssError):
-        raise
-    except BaseException:
-        socket.close(0)
-        raise
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None and not issubclass(kind, zmq.Again | MdssError):
+            self._socket.close(0)

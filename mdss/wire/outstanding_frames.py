@@ -78,6 +78,12 @@ class OutstandingFrames:
         if frame is not None and frame in self._unsent:
             self._unsent.remove(frame)
 
+    def forget_unsent(self, frame_id: str) -> None:
+        """Let go of a frame that never left, known or not."""
+        frame = self._frames.get(frame_id)
+        if frame is not None and not frame.was_sent:
+            self.forget(frame_id)
+
     def next_to_leave(self) -> OutstandingFrame | None:
         """Return the next frame that may be sent; a new one of a recipe that is not ready waits, because sent frames cannot be dropped."""
         return next((frame for frame in self._unsent if frame.was_sent or self._is_ready(frame.header.recipe_id)), None)

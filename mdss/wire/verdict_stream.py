@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.client_socket import CurveKeys, closed_if_interrupted, connect, try_send
+from mdss.wire.client_socket import ClosedIfInterrupted, CurveKeys, connect, try_send
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotReply, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
@@ -87,7 +87,7 @@ class VerdictStream:
                 self._socket.close(0)
             return False
         self._heard_s = time.monotonic()
-        with closed_if_interrupted(self._socket):
+        with ClosedIfInterrupted(self._socket):
             self._take(*self._socket.recv_multipart())
         return True
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import zmq
 
+from mdss import client
 from mdss.client import FrameSender, VerdictStream
+from mdss.wire import client_socket, outstanding_frames
 from tests.fake_station import FakeStation
 from tests.ingest_process import until
 from tests.verdict_station import Station
@@ -21,6 +27,7 @@ from tests.verdict_station import Station
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
 PARTS_OF_FRAME, PARTS_OF_ANSWER = 5, 3
+LIBRARY = {module.__file__ for module in (client, client_socket, outstanding_frames)}
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -41,6 +48,27 @@ def ctrl_c_after(parts: int, how: Literal["send", "recv"], action: Callable[[], 
         patch.setattr(zmq.Socket, how, pressed)
         with pytest.raises(KeyboardInterrupt):
             action()
+
+
+def ctrl_c_at(number: int, action: Callable[[], object]) -> bool:
+    """Do something, and press Ctrl-C at the line of this number that the library runs for it; return whether there was such a line."""
+    lines, before = itertools.count(1), sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename not in LIBRARY:
+            return None
+        if event == "line" and next(lines) == number:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 @pytest.fixture
@@ -69,6 +97,31 @@ def test_a_frame_that_was_interrupted_between_two_of_its_parts_and_the_next_one_
     send(camera, "b")
     assert camera.wait_until_done(10)
     assert sorted(camera.done) == sorted({*station.part_ids}) == ["a", "b"]
+
+
+def test_at_whatever_line_ctrl_c_is_pressed_a_frame_is_sent_or_forgotten_and_the_next_one_gets_its_verdict(station: FakeStation) -> None:
+    for number in itertools.count(1):
+        with FrameSender(station.endpoint, "camera") as camera:
+            until(camera, lambda: camera.is_answered)
+            was_pressed = ctrl_c_at(number, partial(send, camera, f"{number}a"))
+            send(camera, f"{number}b")
+            assert camera.wait_until_done(10), number
+            assert f"{number}b" in camera.done and {*camera.done} <= {*station.part_ids}
+        if not was_pressed:
+            break
+    assert number > 50
+
+
+def test_at_whatever_line_ctrl_c_is_pressed_while_answers_are_heard_none_is_lost(station: FakeStation) -> None:
+    for number in itertools.count(1):
+        with FrameSender(station.endpoint, "camera") as camera:
+            send(camera, f"{number}")
+            was_pressed = ctrl_c_at(number, partial(camera.wait_until_done, 10))
+            assert camera.wait_until_done(10), number
+            assert list(camera.done) == [f"{number}"]
+        if not was_pressed:
+            break
+    assert number > 50
 
 
 @pytest.mark.parametrize("parts", range(1, 2 * PARTS_OF_ANSWER + 1))
