@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.child import ENDS_WITHIN_S, Child, StartHindered
+from daemon.child import ENDS_WITHIN_S, Child
 from daemon.process_table import ProcessSpec
 from mdss.settings import SupervisorSettings
 from mdss.wire.messages import Heartbeat, ProcessState
@@ -269,23 +269,6 @@ def test_one_that_the_journal_keeps_from_working_is_tried_again_however_often_an
         while child.state == "degraded":
             world.clock.advance(0.1)
             child.tick(world.clock())
-
-
-def test_one_whose_start_is_refused_for_something_that_may_pass_is_tried_again_until_it_has_passed() -> None:
-    world, refusals = FakeWorld({"rgb-0": dies_once()}), iter(range(3 * LIMITS.restart_limit))
-
-    def start(spec: ProcessSpec) -> FakeProcess:
-        if world.started and next(refusals, None) is not None:
-            raise StartHindered("the journal was moved away")
-        return world.start(spec)
-
-    child = Child(SPEC, start, LIMITS, world.clock)
-    child.start()
-    while len(world.started) == 1:
-        go_on(child, world, 0.1)
-        assert child.state != "error"
-    go_on(child, world, 1)
-    assert (child.state, child.restarts) == ("running", 1 + 3 * LIMITS.restart_limit)
 
 
 def test_one_that_the_journal_keeps_from_its_first_start_is_given_up() -> None:

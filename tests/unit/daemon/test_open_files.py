@@ -9,12 +9,13 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.child import StartHindered
+from daemon.child import LONGEST_PAUSE_S, Child, StartHindered
 from daemon.open_files import OpenFiles
 from daemon.process_table import JOURNAL_KEEPERS, ProcessSpec
 from daemon.timed_questions import TimedQuestions
 from mdss.errors import MdssError
 from mdss.journal import BESIDE, JOURNAL
+from mdss.settings import SupervisorSettings
 from mdss.settings_types import IPC
 from mdss.wire.topology import LINKS, address
 from tests.cases import settings
@@ -22,6 +23,7 @@ from tests.fakes import FakeClock, FakeWorld
 
 READY = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 FUSION = ProcessSpec("fusion", (), 1)
+LIMITS = SupervisorSettings()
 SILENT = MdssError("the disk does not answer")
 Answer = TypeVar("Answer")
 
@@ -157,6 +159,22 @@ def test_a_file_beside_the_journal_that_is_gone_is_said_and_no_process_starts_wi
     away.rename(bench.beside[end])
     bench.start(FUSION)
     assert bench.look() == ""
+
+
+def test_a_process_that_is_not_started_for_want_of_the_journal_is_tried_again_however_often_until_it_is_back(bench: Bench) -> None:
+    child = Child(FUSION, bench.start, LIMITS, bench.clock)
+    child.start()
+    away = bench.journal.rename(bench.journal.with_name("away"))
+    bench.world.started[-1].code = -9
+    while child.restarts < 3 * LIMITS.restart_limit:
+        bench.clock.advance(0.5)
+        child.tick(bench.clock())
+        assert child.state == "degraded" and len(bench.world.started) == 1
+    assert child.reason.startswith(f"could not be started (journal {bench.journal} was removed")
+    away.rename(bench.journal)
+    bench.clock.advance(LONGEST_PAUSE_S)
+    child.tick(bench.clock())
+    assert child.state == "starting" and len(bench.world.started) == 2
 
 
 def test_files_beside_the_journal_that_who_closed_it_last_removed_and_others_made_anew_are_not_missed(bench: Bench) -> None:
