@@ -5,6 +5,7 @@ It also carries reviews from Redis to the collected scans, and removes old entri
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,14 +191,19 @@ class Delivery:
 
 
 def picture_of(verdict: Verdict) -> bytes | None:
-    """Return the PNG named by the verdict; if it cannot be read, the alert goes without its picture."""
+    """Return the PNG named by the verdict; if it cannot be read, or is another than was drawn, the alert goes without its picture."""
     if verdict.evidence is None:
         return None
     try:
-        return verdict.evidence.path.read_bytes()
+        png = verdict.evidence.path.read_bytes()
     except OSError as error:
-        log.warning("alert without its picture", result_id=verdict.result_id, reason=str(error))
-        return None
+        reason = str(error)
+    else:
+        if hashlib.sha256(png).hexdigest() == verdict.evidence.sha256:
+            return png
+        reason = f"{verdict.evidence.path}: found {len(png)} bytes that are not the picture that was drawn"  # as after a power cut
+    log.warning("alert without its picture", result_id=verdict.result_id, reason=reason)
+    return None
 
 
 def deliver_until_stopped(delivery: Delivery, retention: Retention, stop: StopFlag, between: Callable[[], None] = lambda: None) -> None:

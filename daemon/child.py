@@ -42,6 +42,10 @@ class Process(Protocol):
 Start = Callable[[ProcessSpec], Process]
 
 
+class StartHindered(OSError):
+    """A process was not started because of something outside of it that may pass: however often, it is tried again."""
+
+
 @dataclass(frozen=True)
 class Ending:
     """The end of a process, or a start of it that failed."""
@@ -105,7 +109,7 @@ class Child:
         try:
             self._process = self._start(self.spec)
         except OSError as error:  # the machine has no memory or no process slot left: this may pass
-            self._plan_restart(f"could not be started ({error})")
+            self._plan_restart(f"could not be started ({error})", counts=not isinstance(error, StartHindered))
         else:
             self._set_state("starting", self._starts_because)
 

@@ -20,13 +20,13 @@ from daemon.doctor_models import model_findings
 from daemon.doctor_redis import redis_findings
 from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
-from daemon.open_files import LOST, PUT_BACK
+from daemon.open_files import BESIDE_BACK, LOST, PUT_BACK
 from daemon.process_table import JOURNAL_KEEPERS
 from daemon.status import ProcessReport, StationReport
 from daemon.verbs import another_station, request_report
 from mdss import whole_files
 from mdss.errors import MdssError
-from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
+from mdss.journal import BESIDE, JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings
 from mdss.terminal import plain_console
 from mdss.verb_options import config_option
@@ -77,7 +77,8 @@ def examine(settings: Settings) -> list[Finding]:
     other = "" if report is None else another_station(report, settings)
     report = None if other else report
     path = Path(settings.station.state_directory) / JOURNAL
-    journal, recent = (lost_journal(path), ()) if report is not None and is_lost(path, report) else read_journal(path)
+    lost = None if report is None else lost_file(path, report)
+    journal, recent = read_journal(path) if lost is None else (lost_journal(lost, is_beside=lost != path), ())
     case = Case(settings, recent, report, silence, other)
     return [journal, *(finding for check in CHECKS for finding in check(case))]
 
@@ -90,8 +91,15 @@ def station_report(settings: Settings) -> tuple[StationReport | None, str]:
         return None, str(error)
 
 
+def lost_file(path: Path, report: StationReport) -> Path | None:
+    """Return which of the journal's files is not there as the running station has it open."""
+    real = os.path.realpath(path)
+    files = {path: path, **{Path(f"{path}{end}"): Path(f"{real}{end}") for end in BESIDE}}
+    return next((name for name, file in files.items() if is_lost(file, report)), None)
+
+
 def is_lost(path: Path, report: StationReport) -> bool:
-    """Return whether the running station has opened another journal than the file that is there now, if there is one."""
+    """Return whether the running station has opened another file in this place than the one that is there now, if there is one."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -156,8 +164,11 @@ def unopened_journal(path: Path, found: str) -> Finding:
     return bad("journal", found, "this user may not open it", "run mdss doctor as the station's own user")
 
 
-def lost_journal(path: Path) -> Finding:
-    """Return the finding on a journal that was removed or replaced while the station has it open."""
+def lost_journal(path: Path, *, is_beside: bool = False) -> Finding:
+    """Return the finding on a file of the journal that was removed or replaced while the station has it open."""
+    if is_beside:
+        why = "what was recorded lately stands in a file that nobody else can open: when the station is killed, those parts may be gone"
+        return bad("journal", f"{path} {LOST}", why, BESIDE_BACK)
     why = "its processes write to a file that nobody can open any more: when they end, every part in it is gone, and sequences begin anew"
     return bad("journal", f"{path} {LOST}", why, f"{PUT_BACK}: docs/operations.md, Upgrade and backup")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, get_args
 
@@ -16,10 +14,11 @@ from numpy.typing import NDArray
 from mdss.errors import BadInput, MdssError
 from mdss.wire import camera
 from mdss.wire.camera import Ack, Credit, Done, Nack, Pong
-from mdss.wire.client_socket import CurveKeys, connect, try_send
+from mdss.wire.client_socket import ClosedIfInterrupted, CurveKeys, connect, try_send
 from mdss.wire.cloud import Invalid
 from mdss.wire.headers import PASSING_CODES
 from mdss.wire.labels import FrameLabels, from_scan
+from mdss.wire.outstanding_frames import OutstandingFrame, OutstandingFrames
 from mdss.wire.verdict_stream import VerdictStream
 
 __all__ = ["CurveKeys", "FrameLabels", "FrameSender", "Invalid", "OverflowPolicy", "VerdictStream"]
@@ -27,26 +26,14 @@ POLL_MS = 100
 RETRY_S = 0.2  # seconds before a frame refused for now (BUSY, DRAINING, NOT_READY) is offered again
 SLOWEST_LINK = 1e6  # bytes per second; on a slower link, sending a large frame would look like the silence of a dead connection
 MOST_REMEMBERED = 10_000  # finished frames and their outcome; the oldest are forgotten
-# frames that may wait for their first credit if the sender does not wait itself, and frames of a recipe that is not ready
-MOST_WAITING = 4
 OverflowPolicy = Literal["wait", "drop_oldest", "drop_latest"]
 Value = TypeVar("Value")
-
-
-@dataclass(eq=False)
-class OutstandingFrame:
-    """A frame without DONE or a final NACK, as it leaves and leaves again."""
-
-    header: camera.FrameHeader
-    message: list[camera.Payload]
-    was_sent: bool = False  # or was being sent at Ctrl-C: so it may have been accepted, and is never dropped
-    bytes_under_way: int = 0  # sent on this connection without an answer yet
 
 
 class FrameSender:
     """A camera's connection to a station: waits for credit, keeps every frame until its DONE, and sends frames again after a restart.
 
-    Use it from one thread. Between parts, call `attend` now and then, so that heartbeats are answered.
+    Use it from one thread. Between parts, call `attend` now and then, so that heartbeats are answered. After Ctrl-C it may be used further.
 
     `overflow_policy` decides what happens to a frame without credit. With `wait`, `send` waits for credit. Otherwise `send` never waits: up
     to four frames do, and after that either the oldest frame that was never sent is dropped (`drop_oldest`), or the new one is not taken
@@ -72,13 +59,13 @@ class FrameSender:
         self.acknowledged: dict[str, str] = {}  # frame_id -> result_id
         self.rejected: dict[str, Nack] = {}
         self.rejected_count = 0  # in all; `rejected` holds only the last ten thousand
-        self.put_off: dict[str, Nack] = {}  # frames that the station cannot take yet, and why; under an empty name: this camera itself
         self.done: dict[str, Done] = {}
         self.dropped: dict[str, str] = {}  # frame_id -> part_id of frames that were never sent
         self.dropped_count = 0  # in all; `dropped` holds only the last ten thousand
-        self._frames: dict[str, OutstandingFrame] = {}  # oldest first
-        self._unsent: deque[OutstandingFrame] = deque()  # those to be sent, or sent again, in this order
+        self._frames = OutstandingFrames(self.acknowledged)
+        self.put_off = self._frames.put_off  # frames that the station cannot take yet, and why; under an empty name: this camera itself
         self._sequence, self._window, self._boot_id, self._is_answered, self._was_answered = 0, 0, "", False, False
+        self._has_ended = False
         self._heartbeat_s, self._liveness = 1.0, 3
         self._pause_until_s = self._ping_due_s = 0.0
         self._asked_s: float | None = None  # when the oldest unanswered message was sent
@@ -107,18 +94,16 @@ class FrameSender:
         A scan for which it raises is not kept, unless it may have left: before, under the same id, or just as Ctrl-C was pressed.
         """
         header, message = from_scan(rgb, xyz, labels, self.source_id, self._sequence + 1)
-        self._check_id(header)
+        self._frames.check_id(header)
         frame_id, self._sequence = header.frame_id, header.sequence
         if self.overflow_policy != "wait":
             self._attend_until(lambda: True, 0)  # answers that have arrived may make room
             if frame_id not in self._frames and not self._make_room(header):
                 return frame_id
-        frame = self._add_frame(header, message)
         try:
-            self._offer(frame)
+            self._offer(self._frames.add(header, message))
         except BaseException:
-            if not frame.was_sent:  # the caller is told that it failed, or presses Ctrl-C, and may send the scan anew
-                self._forget(frame_id)
+            self._frames.forget_unsent(frame_id)  # the caller is told that it failed, or presses Ctrl-C, and may send the scan anew
             raise
         return frame_id
 
@@ -132,40 +117,24 @@ class FrameSender:
 
     def close(self) -> None:
         """Tell the station that no more frames will come, and close."""
-        if not self._socket.closed:
+        if not self._has_ended:
+            self._connect_if_interrupted()
             self._send_message(camera.Eos(source_id=self.source_id))
-            self._socket.close(200)
-            self._context.term()
+            self._has_ended = True
+            self._context.destroy(200)
 
     def _make_room(self, header: camera.FrameHeader) -> bool:
         """Make room for a new frame if too many wait for the same reason; return False if the new frame itself is dropped."""
-        is_ready = self._is_ready(header.recipe_id)
-        new = [frame.header for frame in self._frames.values() if not frame.was_sent]
-        alike = [each for each in new if self._is_ready(each.recipe_id) == is_ready]
-        if len(alike) < MOST_WAITING:
+        crowd = self._frames.crowd(header.recipe_id)
+        if not crowd:
             return True
         is_oldest = self.overflow_policy == "drop_oldest"
-        dropped = alike[0] if is_oldest else header
+        dropped = crowd[0] if is_oldest else header
         _remember(self.dropped, dropped.frame_id, dropped.part_id)
         self.dropped_count += 1
         if is_oldest:
-            self._forget(dropped.frame_id)
+            self._frames.forget(dropped.frame_id)
         return is_oldest
-
-    def _check_id(self, header: camera.FrameHeader) -> None:
-        """Refuse another part under the id of an outstanding frame: the first part would be replaced and never be sent."""
-        known = self._frames.get(header.frame_id)
-        first = header if known is None else known.header
-        if (first.part_id, first.recipe_id) != (header.part_id, header.recipe_id):
-            found = f"found {header.frame_id}, which part {first.part_id} of recipe {first.recipe_id} has until it is done"
-            raise BadInput(f"frame_id: {found}; expected another id for part {header.part_id} of recipe {header.recipe_id}")
-
-    def _add_frame(self, header: camera.FrameHeader, message: list[camera.Payload]) -> OutstandingFrame:
-        frame = self._frames.setdefault(header.frame_id, OutstandingFrame(header, message))
-        frame.header, frame.message = header, message  # a known frame is sent as it was given last
-        if frame not in self._unsent:
-            self._unsent.append(frame)
-        return frame
 
     def _offer(self, frame: OutstandingFrame) -> None:
         """Let a frame leave; with `wait`, wait until there is credit for it, and raise MdssError if there is none in time."""
@@ -183,11 +152,14 @@ class FrameSender:
         self._socket = connect(self._context, zmq.DEALER, self.endpoint, self._keys)
         self._hello()
 
+    def _connect_if_interrupted(self) -> None:
+        if self._socket.closed:
+            self._connect()
+
     def _hello(self) -> None:
         """Introduce this camera; every frame without DONE is sent again once there is credit."""
-        self._window, self._is_answered, self._unsent = 0, False, deque(self._frames.values())
-        for frame in self._unsent:
-            frame.bytes_under_way = 0
+        self._window, self._is_answered = 0, False
+        self._frames.let_all_leave_again()
         self._send_message(camera.Hello(source_id=self.source_id))
         self._ping_due_s = time.monotonic() + self._heartbeat_s
         self._asked_s = time.monotonic()
@@ -199,6 +171,7 @@ class FrameSender:
         """Serve the connection until a condition holds or time is up; return whether it holds."""
         end_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            self._connect_if_interrupted()
             self._receive_all()
             self._transmit()
             self._send_ping_if_due()
@@ -212,11 +185,12 @@ class FrameSender:
     def _receive_all(self) -> None:
         while self._socket.poll(0, zmq.POLLIN):
             self._asked_s, self._is_answered, self._was_answered = None, True, True
-            self._handle(camera.parse(self._socket.recv_multipart()))
+            with ClosedIfInterrupted(self._socket):  # what was read and not handled is said again on the next connection
+                self._handle(camera.parse(self._socket.recv_multipart()))
 
     def _handle(self, message: camera.CameraMessage) -> None:
-        if isinstance(message, Ack | Nack) and message.frame_id in self._frames:
-            self._frames[message.frame_id].bytes_under_way = 0
+        if isinstance(message, Ack | Nack):
+            self._frames.note_answer(message.frame_id)
         match message:
             case Credit():
                 self._boot_id, self._window = message.boot_id, message.credit
@@ -229,62 +203,35 @@ class FrameSender:
                 self.put_off.pop(message.frame_id, None)
             case Done():
                 _remember(self.done, message.frame_id, message)
-                self._forget(message.frame_id)
+                self._frames.forget(message.frame_id)
             case Nack():
                 self._handle_nack(message)
 
     def _handle_nack(self, nack: Nack) -> None:
         if not nack.frame_id and nack.code not in PASSING_CODES:
             raise MdssError(f"{self.endpoint} refused {self.source_id}: {nack.code}: {nack.reason}")
-        frame = self._frames.get(nack.frame_id)
-        if nack.code not in PASSING_CODES:
-            self.rejected_count += frame is not None  # a second refusal of the same frame counts once
-            _remember(self.rejected, nack.frame_id, nack)
-            self._forget(nack.frame_id)
+        if nack.code in PASSING_CODES:
+            self._pause_until_s = time.monotonic() + RETRY_S
+            self._frames.let_leave_later(nack)
             return
-        self._pause_until_s = time.monotonic() + RETRY_S
-        if not nack.frame_id or frame is not None:
-            self.put_off[nack.frame_id] = nack
-        if nack.code == "NOT_READY":  # its recipe is being loaded; frames of other recipes need not wait for that
-            if frame is not None and frame not in self._unsent:
-                self._unsent.append(frame)
-            return
-        waiting = {*self._unsent, frame}
-        self._unsent = deque(each for each in self._frames.values() if each in waiting)  # oldest first, in whatever order they were refused
-
-    def _forget(self, frame_id: str) -> None:
-        self.put_off.pop(frame_id, None)
-        frame = self._frames.pop(frame_id, None)
-        if frame is not None and frame in self._unsent:
-            self._unsent.remove(frame)
+        self.rejected_count += nack.frame_id in self._frames  # a second refusal of the same frame counts once
+        _remember(self.rejected, nack.frame_id, nack)
+        self._frames.forget(nack.frame_id)
 
     def _transmit(self) -> None:
-        while len(self._frames) - len(self._unsent) < self._window and time.monotonic() >= self._pause_until_s:
-            frame = next(filter(self._may_leave, self._unsent), None)
+        while self._frames.sent < self._window and time.monotonic() >= self._pause_until_s:
+            frame = self._frames.next_to_leave()
             if frame is None:
                 return
             was_sent, frame.was_sent = frame.was_sent, True  # before it leaves: Ctrl-C may be raised as soon as it has
             if not try_send(self._socket, frame.message):
                 frame.was_sent = was_sent
                 return
-            self._unsent.remove(frame)
-            frame.bytes_under_way = sum(map(len, frame.message))
-
-    def _may_leave(self, frame: OutstandingFrame) -> bool:
-        """Return whether a frame may be sent; a new frame of a recipe that is not ready waits, because sent frames cannot be dropped."""
-        return frame.was_sent or self._is_ready(frame.header.recipe_id)
-
-    def _is_ready(self, recipe_id: str) -> bool:
-        """Return whether fewer than four frames of a recipe were answered NOT_READY.
-
-        Frames that were acknowledged before do not count: after a restart, NOT_READY may be about the station's record of that frame.
-        """
-        not_ready = [name for name, nack in self.put_off.items() if name and nack.code == "NOT_READY" and name not in self.acknowledged]
-        return [self._frames[name].header.recipe_id for name in not_ready].count(recipe_id) < MOST_WAITING
+            self._frames.note_left(frame)
 
     def _send_ping_if_due(self) -> None:
         now_s = time.monotonic()
-        patience_s = self._heartbeat_s * self._liveness + sum(frame.bytes_under_way for frame in self._frames.values()) / SLOWEST_LINK
+        patience_s = self._heartbeat_s * self._liveness + self._frames.bytes_under_way / SLOWEST_LINK
         if self._asked_s is not None and now_s - self._asked_s > patience_s:
             self._socket.close(0)
             self._connect()

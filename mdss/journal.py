@@ -18,11 +18,11 @@ import structlog
 
 from mdss import journal_ageing
 from mdss.errors import UNREADABLE
-from mdss.journal_file import JournalDamaged, JournalFailed, JournalFile, Row
+from mdss.journal_file import BESIDE, JournalDamaged, JournalFailed, JournalFile, Row
 from mdss.wire.messages import NEVER_NS, Accepted, FrameIdentity, Judged
 from mdss.wire.verdict import Verdict
 
-__all__ = ["JOURNAL", "Entry", "Journal", "JournalDamaged", "JournalFailed"]
+__all__ = ["BESIDE", "JOURNAL", "Entry", "Journal", "JournalDamaged", "JournalFailed"]
 JOURNAL = "journal.sqlite"  # in the station's state directory
 # These columns are null only through damage, for example an older page in place of the last one written.
 VERDICTS = "SELECT rowid, sequence, result_id, ifnull(verdict, '') FROM part "

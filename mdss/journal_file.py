@@ -18,6 +18,7 @@ from mdss.errors import UNREADABLE, MdssError
 APPLICATION_ID = 0x4D445353  # "MDSS", in the file's header
 VERSION = 1
 RETRY_S = 0.01
+BESIDE = ("-wal", "-shm")  # how the files are called that SQLite keeps beside its own while any process has it open
 TABLES = (
     # `accepted` is null if a verdict came without it; `sequence`, `evaluation`, `judged_ns` and `verdict` are null until judged.
     """CREATE TABLE part (
@@ -132,7 +133,7 @@ class JournalFile:
 
     def _files_of_others(self) -> str:
         """Return which of the files belong to another user, as after a restore; SQLite does not say why it cannot open one."""
-        files = [f"{self.path}{end}" for end in ("", "-wal", "-shm")]
+        files = [f"{self.path}{end}" for end in ("", *BESIDE)]
         names = ", ".join(file for file in files if os.access(file, os.F_OK) and not os.access(file, os.R_OK | os.W_OK))
         return f"; this user may not read and write {names}" if names else ""
 

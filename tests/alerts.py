@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,15 @@ def verdict(result_id: str, evidence: Path | None = None, **fields: Any) -> Verd
         "threshold": ThresholdReference(value=3.0, method="conformal", calibrated_at="2026-01-01T00:00:00Z"),
         "branches": {"sdf": BranchResult(score=7.5, model_version="0001")}, "regions": (region,), "invalid_point_ratio": 0.1,
         "deadline_missed": False, "attempt": 1, "times": Times(captured=1, received=2, rgb=3, sdf=4, fusion=5, published=6),
-        "evidence": None if evidence is None else Evidence(uri=evidence.resolve().as_uri(), sha256="0" * 64),
+        "evidence": None if evidence is None else shown_by(evidence),
     }  # fmt: skip
     return Verdict(**values | fields)
+
+
+def shown_by(picture: Path) -> Evidence:
+    """Return how a verdict names a picture, which may be missing."""
+    content = picture.read_bytes() if picture.exists() else b""
+    return Evidence(uri=picture.resolve().as_uri(), sha256=hashlib.sha256(content).hexdigest())
 
 
 def undefined(result_id: str, **fields: Any) -> Verdict:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import zmq
 
 from mdss import key_files
-from mdss.errors import BadInput
+from mdss.errors import BadInput, MdssError
 from mdss.settings_types import TCP
 
 LOOPBACK = re.compile(r"tcp://(localhost|\[::1\]|127(\.[0-9]+){1,3})(:[^;]*)?")
@@ -52,9 +53,30 @@ def connect(context: zmq.Context[Any], kind: int, endpoint: str, keys: CurveKeys
 
 
 def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> bool:
-    """Send one message without ever waiting; False if there is no room, or no peer any more: zmq gives up a connection that was refused."""
+    """Send one message without ever waiting; False if there is no room, or no peer any more: zmq gives up a connection that was refused.
+
+    Where Ctrl-C cuts the message in two, the socket is closed.
+    """
     try:
-        socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
+        with ClosedIfInterrupted(socket):
+            socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
     except zmq.Again:
         return False
     return True
+
+
+class ClosedIfInterrupted:
+    """Closes a socket if Ctrl-C, or what another signal raises, ends the block.
+
+    Half a message may be on it by then, to which the next one would be joined, or half of one be read.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None and not issubclass(kind, zmq.Again | MdssError):
+            self._socket.close(0)

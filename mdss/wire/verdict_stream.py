@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from mdss.errors import UNREADABLE, MdssError
-from mdss.wire.client_socket import CurveKeys, connect, try_send
+from mdss.wire.client_socket import ClosedIfInterrupted, CurveKeys, connect, try_send
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotReply, SnapshotRequest, read_reply
 from mdss.wire.verdict import Beat, Verdict
 
@@ -80,13 +80,15 @@ class VerdictStream:
         """Take one message from the publisher or the snapshot port; return False if none came in time."""
         if self._is_behind:
             return self._catch_up(timeout_s)
+        if self._socket.closed:
+            self._socket = self._subscribed()  # the first heartbeat will reveal what is missed meanwhile
         if not self._socket.poll(int(min(timeout_s, SILENT_S) * 1000), zmq.POLLIN):
-            if time.monotonic() - self._heard_s > SILENT_S:  # the first heartbeat will reveal what is missed meanwhile
+            if time.monotonic() - self._heard_s > SILENT_S:
                 self._socket.close(0)
-                self._socket = self._subscribed()
             return False
         self._heard_s = time.monotonic()
-        self._take(*self._socket.recv_multipart())
+        with ClosedIfInterrupted(self._socket):
+            self._take(*self._socket.recv_multipart())
         return True
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -54,7 +55,7 @@ def test_each_field_in_redis_says_what_the_verdict_says(server: PrivateRedis, li
     }  # fmt: skip
     more = {
         "state": "new", "station": "line-1", "sequence": "1", "frame_id": "frame of a", "job_id": "none", "captured_ns": "1",
-        "received_ns": "2", "reasons": '["score 7.5 is above the threshold 3"]', "evidence_sha256": "0" * 64,
+        "received_ns": "2", "reasons": '["score 7.5 is above the threshold 3"]', "evidence_sha256": hashlib.sha256(PNG).hexdigest(),
     }  # fmt: skip
     with client_of(server, decode_responses=True) as client:
         ((name, fields),) = client.xrange(f"{STREAM}line-1")

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import zmq
 
-from mdss.client import MOST_WAITING, FrameSender
+from mdss.client import FrameSender
 from mdss.errors import MdssError
 from mdss.wire import camera as wire
 from mdss.wire.camera import Ack, Credit, Done, FrameMessage, Hello, Nack, Pong
 from mdss.wire.client_socket import try_send
 from mdss.wire.headers import NackCode
+from mdss.wire.outstanding_frames import MOST_WAITING
 from tests.fake_station import FakeStation
 
 RGB = np.zeros((64, 64, 3), np.uint8)

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from mdss.client import MOST_WAITING, FrameLabels, FrameSender, Invalid, OverflowPolicy, VerdictStream
+from mdss.client import FrameLabels, FrameSender, Invalid, OverflowPolicy, VerdictStream
 from mdss.errors import BadInput, MdssError
 from mdss.wire.labels import EXPECTED
+from mdss.wire.outstanding_frames import MOST_WAITING
 from tests.fake_station import FakeStation
 
 RGB = np.zeros((64, 64, 3), np.uint8)

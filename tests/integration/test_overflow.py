@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
-from mdss.client import MOST_WAITING, FrameSender, OverflowPolicy
+from mdss.client import FrameSender, OverflowPolicy
 from mdss.errors import BadInput
+from mdss.wire.outstanding_frames import MOST_WAITING
 from tests.fake_station import FakeStation
 from tests.ingest_process import Line, until
 

@@ -13,7 +13,7 @@ from daemon.alerts import DELIVERED, LONGEST_PAUSE_S, MARKED_AT_ONCE, MOST_AT_ON
 from daemon.redis_link import StoreAway
 from daemon.retention import Retention
 from mdss.wire.heartbeat import StopFlag
-from tests.alerts import PNG, undefined, verdict
+from tests.alerts import undefined, verdict
 from tests.delivery import FakeStore, Line
 from tests.fakes import FakeRecord
 
@@ -33,22 +33,6 @@ def test_before_its_first_answer_it_is_starting_and_the_store_not_up() -> None:
     line = Line()
     assert line.delivery.condition() == ("starting", "")
     assert line.figures() == (0, 0, 0)
-
-
-def test_the_picture_goes_with_its_alert(tmp_path: Path) -> None:
-    path = tmp_path / "with space %20.png"
-    path.write_bytes(PNG)
-    line = Line(verdict("a", evidence=path))
-    line.delivery.turn()
-    assert line.store.alerts == {"a": PNG}
-
-
-def test_a_missing_picture_costs_the_picture_and_is_logged(tmp_path: Path) -> None:
-    line = Line(verdict("a", evidence=tmp_path / "gone.png"))
-    with capture_logs() as logs:
-        line.delivery.turn()
-    assert line.store.alerts == {"a": None}
-    assert [(each["event"], each["result_id"]) for each in logs] == [("alert without its picture", "a")]
 
 
 def test_while_redis_is_away_everything_waits_with_the_reason() -> None:

@@ -9,11 +9,13 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.child import LONGEST_PAUSE_S, Child, StartHindered
 from daemon.open_files import OpenFiles
-from daemon.process_table import ProcessSpec
+from daemon.process_table import JOURNAL_KEEPERS, ProcessSpec
 from daemon.timed_questions import TimedQuestions
 from mdss.errors import MdssError
-from mdss.journal import JOURNAL
+from mdss.journal import BESIDE, JOURNAL
+from mdss.settings import SupervisorSettings
 from mdss.settings_types import IPC
 from mdss.wire.topology import LINKS, address
 from tests.cases import settings
@@ -21,6 +23,7 @@ from tests.fakes import FakeClock, FakeWorld
 
 READY = ("alerts", "fusion", "rgb-0", "sdf-0", "prepare", "ingest")
 FUSION = ProcessSpec("fusion", (), 1)
+LIMITS = SupervisorSettings()
 SILENT = MdssError("the disk does not answer")
 Answer = TypeVar("Answer")
 
@@ -54,8 +57,9 @@ class Bench:
             verdicts={"endpoint": f"{IPC}{folder}/verdicts.sock", "snapshot_endpoint": f"{IPC}{folder}/snapshot.sock"},
         )
         self.journal = folder / JOURNAL
+        self.beside = {end: folder / f"{JOURNAL}{end}" for end in BESIDE}
         self.sockets = {name: Path(address(link, own).removeprefix(IPC)) for name, link in LINKS.items()}
-        for path in (self.journal, *self.sockets.values()):
+        for path in (self.journal, *self.beside.values(), *self.sockets.values()):
             path.touch()
         self.world = FakeWorld({})
         self.clock = self.world.clock
@@ -135,6 +139,65 @@ def test_no_process_begins_another_journal_while_the_disk_does_not_tell_whether_
     bench.disk.refusal = None
     bench.start(FUSION)
     assert len(bench.world.of("fusion")) == 1
+
+
+@pytest.mark.parametrize("end", BESIDE)
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["moved away", "replaced"])
+def test_a_file_beside_the_journal_that_is_gone_is_said_and_no_process_starts_without_it(bench: Bench, end: str, is_replaced: bool) -> None:
+    away = bench.beside[end].rename(bench.journal.with_name("away"))
+    if is_replaced:
+        bench.beside[end].write_bytes(away.read_bytes())
+    words = (
+        f"journal {bench.beside[end]} was removed, or moved away, or replaced, while the station runs; move it back, or restart the station"
+    )
+    assert bench.look(times=2) == words
+    for lost in ("fusion", "ingest", "alerts"):  # whose ends would make the old state of the journal the last one
+        assert bench.look(lost) == words
+    assert bench.look(*JOURNAL_KEEPERS) == words
+    with pytest.raises(StartHindered, match="move it back"):
+        bench.start(FUSION)
+    away.rename(bench.beside[end])
+    bench.start(FUSION)
+    assert bench.look() == ""
+
+
+def test_a_process_that_is_not_started_for_want_of_the_journal_is_tried_again_however_often_until_it_is_back(bench: Bench) -> None:
+    child = Child(FUSION, bench.start, LIMITS, bench.clock)
+    child.start()
+    away = bench.journal.rename(bench.journal.with_name("away"))
+    bench.world.started[-1].code = -9
+    while child.restarts < 3 * LIMITS.restart_limit:
+        bench.clock.advance(0.5)
+        child.tick(bench.clock())
+        assert child.state == "degraded" and len(bench.world.started) == 1
+    assert child.reason.startswith(f"could not be started (journal {bench.journal} was removed")
+    away.rename(bench.journal)
+    bench.clock.advance(LONGEST_PAUSE_S)
+    child.tick(bench.clock())
+    assert child.state == "starting" and len(bench.world.started) == 2
+
+
+def test_files_beside_the_journal_that_who_closed_it_last_removed_and_others_made_anew_are_not_missed(bench: Bench) -> None:
+    for end in BESIDE:
+        bench.beside[end].rename(bench.journal.with_name(f"closed{end}"))
+    assert bench.look(*JOURNAL_KEEPERS) == ""
+    bench.start(FUSION)
+    for path in bench.beside.values():
+        path.touch()
+    assert bench.look(times=3) == ""
+
+
+def test_what_is_beside_the_journal_is_missed_also_when_each_process_was_restarted_since_the_start(bench: Bench) -> None:
+    for away in JOURNAL_KEEPERS:
+        assert bench.look(away) == ""
+    bench.beside["-shm"].unlink()
+    assert f"{bench.beside['-shm']} was removed" in bench.look(times=2)
+
+
+def test_a_look_asks_the_disk_one_question(bench: Bench) -> None:
+    asked = bench.disk.asked
+    bench.look(times=3)
+    assert bench.disk.asked == asked + 3
 
 
 def test_a_process_starts_on_a_disk_that_does_not_answer_if_the_journal_was_there_before(bench: Bench) -> None:
