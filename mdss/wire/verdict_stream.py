@@ -41,10 +41,10 @@ class VerdictStream:
         since: int | None = None,
         keys: CurveKeys | None = None,
     ) -> None:
-        self.endpoint, self.snapshot_endpoint, self.topics, self.last_sequence = endpoint, snapshot_endpoint, topics, since
+        self.endpoint, self.snapshot_endpoint, self.topics, self._known = endpoint, snapshot_endpoint, topics, since
         self.beats: Beat | None = None
         self.new_journals = 0
-        self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `last_sequence` if known
+        self._boot_id, self._result_id = "", ""  # of the last answer, and of the verdict `_known`
         self._answered_sequence = 0  # the station's last, at its last answer: what is still missing up to it, it does not have
         self._keys = keys
         self._is_behind = True  # until the snapshot port's first answer
@@ -66,6 +66,14 @@ class VerdictStream:
             verdict = self.receive(1.0)
             if verdict is not None:
                 yield verdict
+
+    @property
+    def last_sequence(self) -> int | None:
+        """The sequence up to which `receive` has returned everything: what a program keeps for the `since` of its next stream.
+
+        None before the station's first answer, if no `since` was given.
+        """
+        return self._ready[0].sequence - 1 if self._ready else self._known
 
     def receive(self, timeout_s: float) -> Verdict | None:
         """Return the next verdict, None if none came in time."""
@@ -96,7 +104,7 @@ class VerdictStream:
         self._context.destroy(linger=0)
 
     def _take(self, topic: bytes, payload: bytes = b"", *_: bytes) -> None:
-        known = self.last_sequence or 0  # None is only before the first answer
+        known = self._known or 0  # None is only before the first answer
         if topic.startswith(b"heartbeat/"):
             self.beats = self._read(payload, Beat)
             self._is_behind = self._is_of_another_boot(self.beats) or self.beats.sequence > max(known, self._answered_sequence)
@@ -121,7 +129,7 @@ class VerdictStream:
         return message.boot_id != self._boot_id
 
     def _deliver(self, verdict: Verdict) -> None:
-        self.last_sequence, self._result_id = verdict.sequence, verdict.result_id
+        self._known, self._result_id = verdict.sequence, verdict.result_id
         topic = f"verdict/{verdict.station}/{verdict.source_id}/{verdict.evaluation}"
         if topic.startswith(self.topics):
             self._ready.append(verdict)
@@ -144,20 +152,20 @@ class VerdictStream:
     def _take_reply(self, reply: SnapshotReply) -> None:
         """Deliver what an answer holds, or find out where to begin."""
         self._boot_id = reply.boot_id
-        if self.last_sequence is None:
-            self.last_sequence = reply.last_sequence
+        if self._known is None:
+            self._known = reply.last_sequence
             return  # the next question is about this sequence, to learn which verdict has it
         is_other = bool(self._result_id) and reply.since_result_id not in ("", self._result_id)
-        if is_other or reply.last_sequence < self.last_sequence:  # the station began a new journal, or an older one: start again at 0
-            self.last_sequence, self._result_id = 0, ""
+        if is_other or reply.last_sequence < self._known:  # the station began a new journal, or an older one: start again at 0
+            self._known, self._result_id = 0, ""
             self.new_journals += 1
             return
         self._result_id = self._result_id or reply.since_result_id
         for verdict in reply.verdicts:
-            if verdict.sequence > self.last_sequence:
+            if verdict.sequence > self._known:
                 self._deliver(verdict)
         self._answered_sequence = reply.last_sequence
-        self._is_behind = self.last_sequence < reply.last_sequence and bool(reply.verdicts)
+        self._is_behind = self._known < reply.last_sequence and bool(reply.verdicts)
 
     def _subscribed(self) -> zmq.Socket[bytes]:
         """Subscribe to all verdicts, whatever topics are wanted: otherwise gaps would go unnoticed."""
@@ -171,7 +179,7 @@ class VerdictStream:
 
         If the question cannot be sent, because the station refused this connection, no answer comes either, and it is asked again.
         """
-        known, self._asked_s = self.last_sequence, time.monotonic()
+        known, self._asked_s = self._known, time.monotonic()
         socket = connect(self._context, zmq.DEALER, self.snapshot_endpoint, self._keys)
         limit = int(MOST_VERDICTS * ASK_AGAIN_S / self._patience_s)
         request = SnapshotRequest(since=0, limit=0) if known is None else SnapshotRequest(since=known, limit=limit)
