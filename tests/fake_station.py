@@ -60,6 +60,7 @@ class FakeStation:
         with context, context.socket(zmq.ROUTER) as socket:
             socket.linger, socket.ipv6 = 0, "[" in self.endpoint
             socket.bind(self.endpoint)
+            self.endpoint = socket.last_endpoint.decode().rstrip("\0")  # with the port that `:*` stands for
             self._bound.set()
             while not self._stop.is_set():
                 if socket.poll(10):
