@@ -21,7 +21,7 @@ class FakeStation:
         self.frames: list[camera.FrameMessage] = []
         self.refusals: dict[str, list[NackCode]] = {}
         self.hello_refusals: list[NackCode] = []  # of the next HELLOs
-        self.liveness, self.frame_takes_s = 40, 0.0  # the second as over a slow link: nothing else comes meanwhile
+        self.liveness, self.frame_takes_s = 400, 0.0  # dead after 20 s; the second as over a slow link: nothing else comes meanwhile
         self.has_ended = threading.Event()
         self.record: Callable[[camera.FrameMessage, int], None] = lambda frame, sequence: None  # what is judged, before its DONE
         self._known, self._lost = set[bytes](), set[bytes]()
@@ -60,6 +60,7 @@ class FakeStation:
         with context, context.socket(zmq.ROUTER) as socket:
             socket.linger, socket.ipv6 = 0, "[" in self.endpoint
             socket.bind(self.endpoint)
+            self.endpoint = socket.last_endpoint.decode().rstrip("\0")  # with the port that `:*` stands for
             self._bound.set()
             while not self._stop.is_set():
                 if socket.poll(10):

@@ -87,8 +87,8 @@ def alerts(tmp_path: Path, server: PrivateRedis) -> Iterator[Running]:
 
 def test_alerts_arrive_and_the_heartbeat_counts_them(alerts: Running) -> None:
     alerts.journal.judge(verdict("a"))
-    heartbeat = alerts.hear(lambda heard: heard.counters["mdss_alerts_delivered_total"] == 1)
-    assert (heartbeat.process, heartbeat.state, heartbeat.counters["mdss_store_up"]) == ("alerts", "running", 1)
+    heartbeat = alerts.hear(lambda heard: heard.state == "running" and heard.counters["mdss_alerts_delivered_total"] == 1)
+    assert (heartbeat.process, heartbeat.counters["mdss_store_up"]) == ("alerts", 1)
     store = open_store(alerts.settings)
     assert [alert.result_id for alert in store.newest(10)] == ["a"]
     store.close()
@@ -98,8 +98,7 @@ def test_a_redis_that_is_away_and_back_is_seen_in_the_heartbeat(alerts: Running,
     alerts.hear(lambda heard: heard.state == "running")
     server.stop()
     alerts.journal.judge(verdict("a"))
-    heartbeat = alerts.hear(lambda heard: heard.state == "degraded")
-    assert "does not answer" in heartbeat.reason
+    assert alerts.hear(lambda heard: "does not answer" in heard.reason).state == "degraded"
     server.start()
     alerts.hear(lambda heard: heard.state == "running" and heard.counters["mdss_alert_backlog"] == 0)
 
@@ -147,8 +146,8 @@ def test_an_alert_of_a_later_release_is_counted_and_keeps_back_none(alerts: Runn
 def test_reviews_that_cannot_be_read_are_said_while_alerts_arrive(alerts: Running, server: PrivateRedis) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.set("mdss:reviews:line-1", "of another program")
-        heartbeat = alerts.hear(lambda heard: heard.state == "degraded")
-        assert heartbeat.reason.startswith("reviews cannot be carried to the scans: ")
+        heartbeat = alerts.hear(lambda heard: heard.reason.startswith("reviews cannot be carried to the scans: "))
+        assert heartbeat.state == "degraded"
         alerts.journal.judge(verdict("a"))
         alerts.hear(lambda heard: heard.state == "degraded" and heard.counters["mdss_alerts_delivered_total"] == 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -35,16 +36,20 @@ class TimedDoor(Door):
 
     def hears(self, kind: type[wire.CameraMessage]) -> bool:
         """Wait for a message of a kind, over whatever connection; return False if none comes."""
-        while self._socket.poll(2000):
-            if isinstance(wire.parse(self._socket.recv_multipart()[1:]), kind):
+        while self._socket.poll(20_000):
+            if self.next() is kind:
                 return True
         return False
 
-    def heard(self) -> list[type[wire.CameraMessage]]:
-        """Return the kinds of all that has come by now."""
+    def next(self) -> type[wire.CameraMessage]:
+        """Wait for the next message, over whatever connection, and return its kind."""
+        return type(wire.parse(self._socket.recv_multipart()[1:]))
+
+    def heard(self, within_ms: int = 200) -> list[type[wire.CameraMessage]]:
+        """Return the kinds of all that has come by now; each may take so long."""
         found = []
-        while self._socket.poll(200):
-            found.append(type(wire.parse(self._socket.recv_multipart()[1:])))
+        while self._socket.poll(within_ms):
+            found.append(self.next())
         return found
 
 
@@ -112,6 +117,26 @@ def test_after_a_new_connection_what_was_under_way_on_the_old_one_excuses_nothin
     assert door.hears(Hello)
     door.pass_time(SILENT_S + 0.1)
     assert door.hears(Hello)
+
+
+def test_a_connection_over_which_the_station_answers_is_kept(door: TimedDoor) -> None:
+    door.say(QUICK)
+    for _ in range(4):  # unanswered it would be given up at the last
+        door.pass_time(1.0)
+        assert door.next() is Ping
+        door.say(Pong(is_known=True, boot_id="boot"))
+
+
+@pytest.mark.parametrize(("heartbeat_ms", "liveness", "hellos", "pings"), [(200, 2, 3, 7), (100, 100, 0, 13), (60_000, 2, 0, 1)])
+def test_a_station_that_says_nothing_is_asked_once_a_heartbeat_and_each_connection_gets_its_time(
+    door: TimedDoor, heartbeat_ms: int, liveness: int, hellos: int, pings: int
+) -> None:
+    door.say(Credit(credit=1, boot_id="boot", heartbeat_ms=heartbeat_ms, liveness=liveness))
+    said = Counter[type]()
+    for _ in range(44):  # the first PING comes a second after HELLO, whatever the station wishes
+        door.pass_time(0.05)
+        said.update(door.heard(5))
+    assert said[Hello] <= hellos and said[Ping] <= pings
 
 
 def test_a_frame_that_is_refused_for_now_is_offered_again_after_a_moment_and_no_sooner(door: TimedDoor) -> None:

@@ -17,7 +17,7 @@ SECONDS, KILL_EVERY_S, FEWEST_KILLS = 60, 1.5, 30
 SEED = "25"  # of which the station is killed late: what needs one that has started has come by then
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)  # the run, and all the patience that the bench has before and after it
 def test_a_station_under_load_loses_and_doubles_no_part_while_everything_around_it_is_killed(trained: Trained, tmp_path: Path) -> None:
     written = tmp_path / "chaos.json"
     line = ["--data", str(trained.data), "--store", str(trained.store), "--recipe", NAME]

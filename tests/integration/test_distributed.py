@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from demo.station import free_port
 from mdss.errors import BadInput
 from mdss.method.model_store import open_champion, versions
 from mdss.method.recipe import Recipe
@@ -63,9 +63,7 @@ class Torchrun:
     """Starts processes with what torchrun tells each."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = str(probe.getsockname()[1])
+        self._port = str(free_port())
 
     def start(self, rank: int, *words: str) -> subprocess.Popen[str]:
         """Start one process of two."""
@@ -123,6 +121,7 @@ def train_words(line: tuple[Path, Path], store: Path, *assignments: str) -> list
     ]
 
 
+@pytest.mark.timeout(400)  # four processes that wait for each other at every step: on busy cores that takes several times as long
 def test_a_process_that_dies_ends_the_other_with_a_sentence_and_the_checkpoint_is_gone_on_with(
     line: tuple[Path, Path], tmp_path: Path
 ) -> None:

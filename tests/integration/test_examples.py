@@ -126,23 +126,29 @@ def at_the_gateway(folder: Path) -> Iterator[tuple[Publishing, Journal, subproce
         process.terminate()
 
 
+def said_of_a_part(process: subprocess.Popen[str]) -> str:
+    """Return the next line of a gateway that is of a part: on busy cores a station may fall silent and be heard again before it."""
+    assert process.stdout is not None
+    return next((line for line in iter(process.stdout.readline, "") if line not in ("stop\n", "run\n")), "")
+
+
 def test_the_gateway_lets_nothing_pass_but_ok_and_stops_the_line_when_the_station_falls_silent(folder: Path) -> None:
     with at_the_gateway(folder) as (station, journal, process, lines):
         assert process.stdout is not None
         for name, evaluation in (("a", "OK"), ("b", "NotDecidable")):
             journal.judge(verdict(name, evaluation=evaluation, times=taken(time.time_ns())))
-        lines += [process.stdout.readline() for _ in range(2)]
+        lines += [said_of_a_part(process) for _ in range(2)]
         station.stop()
-        lines.append(process.stdout.readline())
-    assert lines == ["stop\n", "run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
+        while (last := process.stdout.readline()) == "run\n":
+            pass
+    assert [*lines, last] == ["stop\n", "run\n", "pass part of a after 750 ms\n", "eject part of b after 750 ms\n", "stop\n"]
 
 
 def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder: Path) -> None:
     with at_the_gateway(folder) as (_, journal, process, lines):
-        assert process.stdout is not None
         for age_s in (60, 0):  # as after a restart of the station, and of the next part
             journal.judge(verdict(f"{age_s} s", evaluation="OK", times=taken(time.time_ns() - age_s * 10**9)))
-        lines.append(process.stdout.readline())
+        lines.append(said_of_a_part(process))
         process.terminate()
         _, complaint = process.communicate()
     assert lines == ["stop\n", "run\n", "pass part of 0 s after 750 ms\n"]
@@ -153,10 +159,9 @@ def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder
 
 def test_the_gateway_hands_on_no_verdict_on_a_simulated_part(folder: Path) -> None:
     with at_the_gateway(folder) as (_, journal, process, lines):
-        assert process.stdout is not None
         for name in ("replay", "line"):
             journal.judge(verdict(name, evaluation="OK", is_simulated=name == "replay", times=taken(time.time_ns())))
-        lines.append(process.stdout.readline())
+        lines.append(said_of_a_part(process))
         process.terminate()
         _, complaint = process.communicate()
     assert lines == ["stop\n", "run\n", "pass part of line after 750 ms\n"]

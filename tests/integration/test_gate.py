@@ -18,7 +18,7 @@ from trainer.compare_verb import show
 from trainer.gate import golden_parts, judge_candidate
 from trainer.gate_terms import GateEvidence, GateLimits, GateOutcome
 
-pytestmark = pytest.mark.timeout(600)  # several models are trained
+pytestmark = pytest.mark.timeout(1200)  # several models are trained, on busy cores with a small share of them
 GOOD, DEFECTS = 12, 3
 LIMITS = GateLimits(  # a dozen parts exclude no less; busy cores may be slow, time and memory have tests of their own
     fewest_good=GOOD, tolerated_rejects=0.6, slowest_ratio=4.0, largest_ratio=2.0

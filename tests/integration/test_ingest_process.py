@@ -112,8 +112,7 @@ def test_a_verdict_whose_message_was_lost_with_fusion_is_found_in_the_journal(li
 
 def test_heartbeats_and_pongs_go_on_while_prepare_is_away(line: Line, sender: FrameSender) -> None:
     send(sender, "a", "b", "c")
-    beat = line.hear(lambda beat: beat.state == "degraded")
-    assert beat.reason == "prepare takes nothing, 3 frames wait"
+    assert line.hear(lambda beat: beat.reason == "prepare takes nothing, 3 frames wait").state == "degraded"
     with Stranger(line) as other:
         assert isinstance(other.ask(camera.compose(Ping(source_id="other"))), Pong)
     line.open_prepare()
@@ -163,6 +162,7 @@ def test_a_journal_that_is_locked_refuses_for_now_and_goes_on_afterwards(line: L
         beat = line.hear(lambda beat: beat.state == "degraded")
         assert "locked" in beat.reason
         assert sender.acknowledged == {}
+    line.open_prepare()  # which would be missed after some seconds
     until(sender, lambda: len(sender.acknowledged) == 1)
     line.hear(lambda beat: beat.state == "running")
 
