@@ -14,6 +14,7 @@ from socketserver import TCPServer
 from typing import Any, get_args
 
 import msgspec
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -34,6 +35,7 @@ MOST_REQUESTS = 32  # open at the same time
 ENDS_WITHIN_S = 0.1  # seconds after being asked to end
 NO_TOKEN = (401, "text/plain; charset=utf-8", b"expected the header Authorization: Bearer TOKEN, as in http.token_file\n")
 Connection = socket.socket | tuple[bytes, socket.socket]  # as socketserver declares it; over tcp always a socket
+log = structlog.get_logger()
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,8 +238,9 @@ class Pages(ThreadingHTTPServer):
 
     def handle_error(self, request: Connection, client_address: Any) -> None:
         """Report only faults of the station itself, not clients that left or were cut off."""
-        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
-            super().handle_error(request, client_address)
+        error = sys.exception()
+        if not isinstance(error, (ConnectionError, TimeoutError)):
+            log.error("a page could not be answered", exc_info=error)
 
 
 def serve(board: Board, host: str, port: int, token: str | None = None) -> Pages:

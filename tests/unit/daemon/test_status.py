@@ -121,20 +121,6 @@ def test_metrics_say_how_the_station_is_and_since_when(station: Station) -> None
     assert 0 <= time.time() - began < 600
 
 
-def test_a_page_that_breaks_on_a_disk_says_so_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    def records() -> tuple[RetrainRecord, ...]:
-        raise PermissionError("of another user")
-
-    server = serve(Board("line 1", FakeClock(), retrainings=records), "127.0.0.1", 0)
-    try:
-        with pytest.raises(MdssError, match="found no answer"):
-            request_report(HttpSettings(port=server.server_address[1]))
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert "PermissionError: of another user" in capsys.readouterr().err
-
-
 def test_a_disk_that_is_slow_to_read_holds_up_its_page_and_not_the_supervisor() -> None:
     reads, goes_on = threading.Event(), threading.Event()
 
