@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from daemon.spawn import lock_folder
+from demo.station import free_port
 from tests.pages import chapter
 
 pytestmark = pytest.mark.timeout(60)
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "station.yaml"
-    path.write_text("station: {state_directory: state, runtime_directory: run}\nlogs: {format: json}\n")
+    path.write_text(f"station: {{state_directory: state, runtime_directory: run}}\nhttp: {{port: {free_port()}}}\nlogs: {{format: json}}\n")
     return path
 
 

@@ -99,6 +99,14 @@ def test_status_tells_how_many_cameras_there_are_and_how_many_of_them_are_silent
     assert list(verbs.lines(request_report(place))) == ["cameras: 1 of 3 silent; the log names each"]
 
 
+def test_status_tells_of_cameras_whose_capture_times_cannot_be_right(station: Station) -> None:
+    station.show(is_ready=True)
+    counters = {"mdss_sources": 3.0, "mdss_sources_misdated": 2.0}
+    station.board.hear(Heartbeat(process="ingest", pid=8, state="running", reason="", steps=0, waiting=0, counters=counters, timings={}))
+    said = "cameras: 2 of 3 with a capture_time far from the station's clock; the log names each"
+    assert list(verbs.lines(request_report(HttpSettings(port=station.port)))) == [said]
+
+
 def test_metrics_hold_what_the_processes_and_the_supervisor_count(station: Station) -> None:
     station.show(is_ready=True)
     counters = {'mdss_verdicts_total{evaluation="OK",code=""}': 4.0}
