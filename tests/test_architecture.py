@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.settings_file": ("mdss.misfit", "mdss.errors"),
     "mdss.key_files": ("mdss.errors",),
     "mdss.settings_access": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.misfit", "mdss.errors"),
-    "mdss.settings": ("mdss.settings_file", "mdss.settings_access", "mdss.settings_types", "mdss.misfit"),
+    "mdss.settings": ("mdss.settings_file", "mdss.settings_access", "mdss.settings_types", "mdss.misfit", "mdss.errors"),
     "mdss.logs": ("mdss.settings", "mdss.errors"),
     "mdss.wire": (
         *("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files"),
