@@ -18,21 +18,24 @@ def main_of(command: click.Command, module: str) -> partial[int]:
 
 def _run(command: click.Command, module: str, arguments: list[str] | None = None) -> int:
     """Return the exit code: 0 done, 1 failed, 2 usage or settings."""
+    code, sentence = _outcome(command, module, arguments)
+    if sentence:  # as in `mdss.cli`: once the error is gone, which keeps loops open, so that their progress lines come before
+        click.echo(f"{module.rpartition('.')[2]}: {sentence}", err=True)
+    return code
+
+
+def _outcome(command: click.Command, module: str, arguments: list[str] | None) -> tuple[int, str]:
+    """Run a command; return its exit code, and the sentence on what went wrong."""
     try:
         command.main(args=arguments, prog_name=f"python -m {module}", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return error.exit_code, ""
     except click.Abort:
-        return _say(module, "interrupted", INTERRUPTED)
+        return INTERRUPTED, "interrupted"
     except MdssError as error:
-        return _say(module, str(error), 2 if isinstance(error, BadInput) else 1)
+        return 2 if isinstance(error, BadInput) else 1, str(error)
     except OSError as error:  # in the words of `mdss`
         place = error.filename2 or error.filename
-        return _say(module, f"{place}: {error.strerror}" if place else str(error), 1)
-    return 0
-
-
-def _say(module: str, sentence: str, code: int) -> int:
-    click.echo(f"{module.rpartition('.')[2]}: {sentence}", err=True)
-    return code
+        return 1, f"{place}: {error.strerror}" if place else str(error)
+    return 0, ""

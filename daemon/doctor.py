@@ -27,7 +27,7 @@ from daemon.verbs import another_station, request_report
 from mdss import whole_files
 from mdss.errors import MdssError
 from mdss.journal import BESIDE, JOURNAL, Journal, JournalDamaged, JournalFailed
-from mdss.settings import Settings, checked_settings
+from mdss.settings import Settings, checked_settings, pointing_to_copy
 from mdss.terminal import plain_console
 from mdss.verb_options import config_option
 from mdss.wire.verdict import Verdict
@@ -60,7 +60,8 @@ def command(config: Path, as_json: bool) -> None:
     """Report a station's weak points: what was found, why it matters, what to do. The exit code is 1 if something is bad."""
     # log lines of the journal are no findings: they go to stderr
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    settings = checked_settings(config)
+    with pointing_to_copy(config):
+        settings = checked_settings(config)
     findings = examine(settings)
     if as_json:
         made = Examination(station=settings.station.name, level=worst(findings), findings=findings)

@@ -13,7 +13,8 @@ from daemon.finding import Case, Finding, bad, is_folder, ok, weak
 from daemon.open_files import RESTART, missing_sockets
 from daemon.verbs import GIVE_EACH_ITS_PORT
 from daemon.verdict_words import latency_ms
-from mdss.key_files import OTHERS, SUFFIX
+from mdss.errors import BadInput
+from mdss.key_files import OTHERS, SUFFIX, read_password
 from mdss.settings import SupervisorSettings, public_endpoints
 from mdss.settings_access import LOOPBACK_HOST
 from mdss.settings_types import TCP
@@ -146,15 +147,21 @@ def _doors(case: Case) -> Iterator[Finding]:
             yield weak(name, f"{folder} is open to everybody (mode {mode:o})", why, f"chmod 750 {folder}")
 
 
-def _password(path: str | None) -> Iterator[Finding]:
-    if path is None:
+def _password(name: str | None) -> Iterator[Finding]:
+    if name is None:
         return
-    subject = "alerts.password_file"
+    subject, path = "alerts.password_file", Path(name)
     try:
-        mode = stat.S_IMODE(Path(path).stat().st_mode)
-    except OSError as error:
+        read_password(path)
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except BadInput as error:
         why = "alerts wait in the journal until it can be read"
-        yield bad(subject, f"{path}: cannot be read ({error.strerror})", why, "write the password, alone, into that file")
+        yield bad(
+            subject,
+            str(error).removeprefix(f"{subject} "),
+            why,
+            "write the password, alone, into that file, for the station's user to read",
+        )
         return
     if mode & OTHERS:
         yield weak(subject, f"{path} may be read by everybody (mode {mode:o})", SHARED, f"chmod 640 {path}")

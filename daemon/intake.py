@@ -264,6 +264,8 @@ class Intake:
             generation=served.generation,
         )
         self._journal.accept(accepted)
+        if entry is None:  # what was accepted before a restart may be old
+            self._sources.note_capture_time(header, received_ns)
         frame = Frame(
             result_id=accepted.result_id,
             recipe_id=header.recipe_id,
@@ -286,9 +288,7 @@ class Intake:
         counters["mdss_outstanding_parts"] = float(len(self._held))
         counters["mdss_held_bytes"] = float(self._held.nbytes)
         counters["mdss_frames_waiting"] = float(len(self._services.outbox))
-        counters["mdss_sources"] = float(self._sources.speaking)
-        counters["mdss_sources_silent"] = float(self._sources.silent)
-        counters["mdss_source_takeovers_total"] = float(self._sources.takeovers)
+        counters.update(self._sources.gauges())
 
 
 def _check_same(header: FrameHeader, known: FrameIdentity) -> None:

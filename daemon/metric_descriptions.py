@@ -15,6 +15,7 @@ DESCRIPTIONS = {
     "mdss_last_reload_timestamp_seconds": "when the last reload was; 0 before the first",
     "mdss_sources": "cameras that have said HELLO but not yet EOS",
     "mdss_sources_silent": "silent cameras: said HELLO but not yet EOS, and sent nothing for camera.silence_s",
+    "mdss_sources_misdated": "cameras whose last new frame had a capture_time far from the station's clock: its unit or a clock is wrong",
     "mdss_source_takeovers_total": "name conflicts: how often another connection took over the name of a camera that still spoke",
     "mdss_frames_received_total": "frames that could be read, whether they were then accepted, repeated or refused",
     "mdss_frames_accepted_total": "frames that were recorded in the journal and acknowledged",

@@ -17,12 +17,13 @@ log = structlog.get_logger()
 class LineCount:
     """Counts lines per camera within a time window."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], within_s: float = WITHIN_S) -> None:
         self._clock, self._since_s, self._lines = clock, float("-inf"), Counter[str | None]()
+        self._within_s = within_s
 
     def another(self, source: str | None) -> int:
         """Count one more line for a camera and return its number within the window."""
-        if self._clock() - self._since_s > WITHIN_S:
+        if self._clock() - self._since_s > self._within_s:
             self._since_s, self._lines = self._clock(), Counter()
         counted = source if source in self._lines or len(self._lines) < MOST_NAMES else None
         self._lines[counted] += 1

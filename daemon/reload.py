@@ -14,9 +14,8 @@ import structlog
 from daemon.redis_link import open_link
 from daemon.status import ReloadReport
 from mdss.errors import BadInput, MdssError
-from mdss.settings import Settings, checked_settings, yaml_of
+from mdss.settings import SETTINGS_FILE, Settings, checked_settings, yaml_of
 
-SETTINGS_FILE = "settings.yaml"  # in the runtime directory: the settings in force, whatever becomes of the file they were read from
 AppliedBy = Literal["restart", "ingest", "fusion", "alerts", "collect", "supervisor", "supervisor, ingest", "all"]
 APPLIED_BY: Final[dict[str, AppliedBy]] = {  # which process applies a changed key at a reload; `restart`: only a restart does
     "station.name": "restart",

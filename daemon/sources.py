@@ -1,17 +1,21 @@
-"""Tracks which camera speaks through which connection, and which cameras have fallen silent."""
+"""Tracks which camera speaks through which connection, which have fallen silent, and whose capture times cannot be right."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
 from daemon.refusal_log import LineCount
-from mdss.wire.camera import CameraMessage, FrameMessage, Hello, WireRefusal
+from mdss.wire.camera import CameraMessage, FrameHeader, FrameMessage, Hello, WireRefusal
 
 MOST_SOURCES = 64
 LIVE_WITHIN_S = 3.0  # three heartbeats
+# How far from the station's clock a capture time may be: a frame may have waited at its camera, but none comes from the future.
+AHEAD_NS, BEHIND_NS = 60 * 10**9, 3600 * 10**9
+MISDATED_AGAIN_S = 3600.0  # where right and wrong capture times take turns, a camera is named no more often
 log = structlog.get_logger()
 
 
@@ -24,6 +28,7 @@ class Source:
     heard_s: float
     is_silent: bool = False
     has_ended: bool = False  # it sent EOS: silence is no fault, and its outstanding answers are still sent
+    is_misdated: bool = False  # the capture time of its last frame cannot be right
 
 
 class Sources:
@@ -33,7 +38,7 @@ class Sources:
         self.silence_s, self._clock = silence_s, clock
         self._by_name: dict[str, Source] = {}
         self._by_peer: dict[bytes, Source] = {}
-        self.takeovers, self._told = 0, LineCount(clock)
+        self.takeovers, self._told, self._told_dates = 0, LineCount(clock), LineCount(clock, MISDATED_AGAIN_S)
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self._by_name.values())
@@ -47,6 +52,15 @@ class Sources:
     def silent(self) -> int:
         """How many cameras have been silent for too long."""
         return sum(source.is_silent for source in self)
+
+    def gauges(self) -> dict[str, float]:
+        """Return what is counted of the cameras, by metric."""
+        return {
+            "mdss_sources": float(self.speaking),
+            "mdss_sources_silent": float(self.silent),
+            "mdss_sources_misdated": float(sum(source.is_misdated and not source.has_ended for source in self)),
+            "mdss_source_takeovers_total": float(self.takeovers),
+        }
 
     def of(self, peer: bytes) -> Source | None:
         """Return the camera of a connection; None if it said no HELLO or another connection took over its name."""
@@ -81,7 +95,8 @@ class Sources:
         self._forget(peer)
         if known is not None:
             self._by_peer.pop(known.peer, None)
-        self._by_name[name] = self._by_peer[peer] = Source(name, peer, self._clock())
+        is_misdated = known is not None and known.is_misdated
+        self._by_name[name] = self._by_peer[peer] = Source(name, peer, self._clock(), is_misdated=is_misdated)
 
     def hear(self, peer: bytes) -> None:
         """Note that something arrived through a connection."""
@@ -98,6 +113,13 @@ class Sources:
         source = self.of(peer)
         if source is not None:
             source.has_ended = True
+
+    def note_capture_time(self, header: FrameHeader, now_ns: int) -> None:
+        """Warn of a camera whose capture times are far from the station's clock (UTC ns), once for as long as they are."""
+        source, wrong = self._by_name[header.source_id], misdated(header.capture_time, now_ns)
+        if wrong and not source.is_misdated and self._told_dates.another(source.name) == 1:
+            log.warning("capture times are far from the station's clock", source=source.name, frame=header.frame_id, reason=wrong)
+        source.is_misdated = bool(wrong)
 
     def tick(self) -> None:
         """Log each camera once when it falls silent."""
@@ -120,3 +142,14 @@ class Sources:
         source = self._by_peer.pop(peer, None)
         if source is not None:
             del self._by_name[source.name]
+
+
+def misdated(captured_ns: int, now_ns: int) -> str:
+    """Return what is wrong with a capture time if it cannot be right by the station's clock (both UTC ns); empty otherwise.
+
+    The unit is not guessed: a camera without a battery for its clock may well say 1970 in nanoseconds.
+    """
+    if -BEHIND_NS <= captured_ns - now_ns <= AHEAD_NS:
+        return ""
+    found, expected = (datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") for time_ns in (captured_ns, now_ns))
+    return f"FRAME capture_time: found {captured_ns}, which is {found}, expected nanoseconds since 1970 in UTC, near {expected}"

@@ -14,6 +14,7 @@ from socketserver import TCPServer
 from typing import Any, get_args
 
 import msgspec
+import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -32,8 +33,10 @@ STANDS_STILL = "the supervisor's loop stands still"
 REQUEST_WITHIN_S = 5.0  # seconds from the first byte of a request to its answer
 MOST_REQUESTS = 32  # open at the same time
 ENDS_WITHIN_S = 0.1  # seconds after being asked to end
+CAMERA_GAUGES = {"cameras": "mdss_sources", "silent_cameras": "mdss_sources_silent", "misdated_cameras": "mdss_sources_misdated"}
 NO_TOKEN = (401, "text/plain; charset=utf-8", b"expected the header Authorization: Bearer TOKEN, as in http.token_file\n")
 Connection = socket.socket | tuple[bytes, socket.socket]  # as socketserver declares it; over tcp always a socket
+log = structlog.get_logger()
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,7 @@ class StationReport(msgspec.Struct, frozen=True, kw_only=True):
     retrainings: tuple[RetrainRecord, ...] = ()
     cameras: int = 0  # cameras that have said HELLO and not EOS
     silent_cameras: int = 0  # of these
+    misdated_cameras: int = 0  # of these; the capture time of their last new frame cannot be right
 
 
 class Board:
@@ -128,8 +132,8 @@ class Board:
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
         if path == "/status":
-            cameras, silent = (self._ledger.gauge(name) for name in ("mdss_sources", "mdss_sources_silent"))
-            heard = {"drift": self._drift(), "retrainings": self._retrainings(), "cameras": cameras, "silent_cameras": silent}
+            counted = {field: self._ledger.gauge(name) for field, name in CAMERA_GAUGES.items()}
+            heard = {"drift": self._drift(), "retrainings": self._retrainings(), **counted}
             return 200, "application/json", msgspec.json.encode(msgspec.structs.replace(report, **heard))
         if path == "/livez":
             return sentence(self.is_live, "live", STANDS_STILL)
@@ -236,8 +240,9 @@ class Pages(ThreadingHTTPServer):
 
     def handle_error(self, request: Connection, client_address: Any) -> None:
         """Report only faults of the station itself, not clients that left or were cut off."""
-        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
-            super().handle_error(request, client_address)
+        error = sys.exception()
+        if not isinstance(error, (ConnectionError, TimeoutError)):
+            log.error("a page could not be answered", exc_info=error)
 
 
 def serve(board: Board, host: str, port: int, token: str | None = None) -> Pages:

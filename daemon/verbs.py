@@ -73,9 +73,11 @@ def status(config: Path, as_json: bool) -> None:
 
 
 def lines(report: StationReport) -> Iterator[str]:
-    """Yield the lines below the table: silent cameras, models, the last reload, retrainings and drift."""
+    """Yield the lines below the table: silent and misdated cameras, models, the last reload, retrainings and drift."""
     if report.silent_cameras:
         yield f"cameras: {report.silent_cameras} of {report.cameras} silent; the log names each"
+    if report.misdated_cameras:
+        yield f"cameras: {report.misdated_cameras} of {report.cameras} with a capture_time far from the station's clock; the log names each"
     yield from map(model_line, report.models)
     if report.reload is not None:
         yield reload_line(report.reload)

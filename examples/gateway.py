@@ -38,8 +38,9 @@ def main(endpoint: str, snapshot_endpoint: str) -> None:
             age_s = time.time() - verdict.times.captured / 1e9
             if verdict.is_simulated:  # by `mdss replay`, or by a camera that tests the station: its id may be that of a part on the line
                 print(f"gateway: not handed on: {verdict.part_id} is simulated, it is not on the line", file=sys.stderr)
-            elif age_s > T_S:
-                print(f"gateway: not handed on: {verdict.part_id}, by the camera's clock scanned {age_s:.0f} s ago", file=sys.stderr)
+            elif abs(age_s) > T_S:  # from the future comes no scan: where the camera's clock is ahead, nobody knows how old this one is
+                when = f"{abs(age_s):.0f} s {'ago' if age_s > 0 else 'ahead'}"
+                print(f"gateway: not handed on: {verdict.part_id}, by the camera's clock scanned {when}", file=sys.stderr)
             else:
                 took_ms = (verdict.times.published - verdict.times.captured) / 1e6
                 write(f"{'pass' if verdict.evaluation == 'OK' else 'eject'} {verdict.part_id} after {took_ms:.0f} ms")

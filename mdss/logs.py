@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -49,7 +52,7 @@ def configure_logs(settings: Settings, process_name: str) -> None:
             _naming(process_name),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _safe(_renderer(settings.logs.format)),
+            SafeRenderer(_renderer(settings.logs.format), is_json=settings.logs.format == "json"),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: StandardError(),
@@ -58,6 +61,27 @@ def configure_logs(settings: Settings, process_name: str) -> None:
     logging.root.handlers = [StructlogHandler()]
     logging.root.setLevel(max(level, logging.INFO))  # debug messages of libraries are left out
     logging.captureWarnings(capture=True)
+    if settings.logs.format == "json":
+        sys.excepthook = _log_uncaught
+        threading.excepthook = lambda broke: _log_uncaught(broke.exc_type, broke.exc_value, broke.exc_traceback)
+
+
+def last_line(speaker: str, sentence: str) -> str:
+    """Return what a process says last when an error ends it: a sentence, or where the log of this process is JSON, an event with it."""
+    processors = structlog.get_config()["processors"]
+    if not (isinstance(processors[-1], SafeRenderer) and processors[-1].is_json):
+        return f"{speaker}: {sentence}"
+    line: Any = {"event": "ended by an error", "reason": sentence}
+    for process in processors:
+        line = process(None, "error", line)
+    return str(line)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Log an error that nobody handled, traceback and all, in place of the lines that Python writes."""
+    if issubclass(kind, SystemExit):  # a thread that ends itself
+        return
+    structlog.get_logger().critical("ended by an error that nobody handled", reason=repr(error), exc_info=(kind, error, trace))
 
 
 def _naming(process_name: str) -> Processor:
@@ -86,13 +110,18 @@ def _escaped(event: EventDict) -> EventDict:
     return {key: legible(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
-def _safe(render: Processor) -> Processor:
-    """Return a renderer that at least reports the event if a value cannot be shown."""
+@dataclass(frozen=True)
+class SafeRenderer:
+    """Makes the line of an event; if a value cannot be shown, a line that at least reports the event."""
 
-    def line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    render: Processor
+    is_json: bool
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        """Return the line."""
         try:
-            return str(render(logger, method, dict(event)))
+            return str(self.render(logger, method, dict(event)))
         except Exception as error:  # noqa: BLE001 - a value whose repr fails must not end the process
-            return f"{event['process']}: {event['event']} (its values cannot be shown: {type(error).__name__})"
-
-    return line
+            said = f"{event['event']} (its values cannot be shown: {type(error).__name__})"
+            kept = {name: event[name] for name in ("process", "level", "timestamp")}
+            return str(self.render(logger, method, {"event": said, **kept}))

@@ -6,7 +6,10 @@ files and sockets wherever it was started.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,12 +17,16 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from mdss.errors import BadInput
 from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_access import HttpSettings, SecuritySettings, check_access, check_files
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
 from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
 Kind = TypeVar("Kind", bound=Section)
+SETTINGS_FILE = "settings.yaml"  # in the runtime directory: the settings in force, whatever becomes of the file they were read from
+# Finds the folder also in a file that is no YAML any more.
+RUNTIME_DIRECTORY = re.compile(r"""^[^#\n]*\bruntime_directory:[ \t]*["']?([^"'#,}\n]+)""", re.MULTILINE)
 LONGEST_SOCKET_PATH = 107  # bytes; the limit of a Unix socket's address on Linux
 # Sockets between the station's processes, in the runtime directory; the longest first.
 PRIVATE_SOCKETS = "prepare", "collect", "fusion", "judged", "health", "rgb", "sdf"
@@ -163,8 +170,20 @@ class Settings(Section, frozen=True):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read settings from a YAML file; BadInput says in which line, what was found and what was expected."""
-    return _load(path)[0]
+    """Read settings from a YAML file; BadInput says in which line, what was found and what was expected, as `pointing_to_copy` has it."""
+    with pointing_to_copy(path):
+        return _load(path)[0]
+
+
+@contextmanager
+def pointing_to_copy(path: Path) -> Iterator[None]:
+    """Let a refusal of this settings file also name the copy that its station goes on with, if there is one: who asks may ask with that."""
+    try:
+        yield
+    except BadInput as error:
+        if copy := _copy_in_force(path):
+            raise BadInput(f"{error}; a station that runs goes on with {copy}: ask it with --config {copy}") from error
+        raise
 
 
 def checked_settings(path: Path) -> Settings:
@@ -182,6 +201,19 @@ def yaml_of(settings: Settings) -> bytes:
     """Return YAML that reads back as these settings, with every key written out and each list on one line."""
     written: bytes = yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False, default_flow_style=None, encoding="utf-8")
     return written
+
+
+def _copy_in_force(path: Path) -> str:
+    """Return the file in which a station keeps what it last took over from this one, which is broken now; empty if there is none."""
+    folder = StationSettings().runtime_directory
+    with suppress(OSError), path.open("rb") as file:
+        if named := RUNTIME_DIRECTORY.search(file.read(LARGEST_BYTES).decode(errors="replace")):
+            folder = named[1].strip()
+    with suppress(OSError):  # this user may not look there
+        copy = path.absolute().parent / folder / SETTINGS_FILE
+        if copy.is_file() and copy.resolve() != path.resolve():
+            return str(copy)
+    return ""
 
 
 def _load(path: Path) -> tuple[Settings, SettingsFile]:

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.settings_file": ("mdss.misfit", "mdss.errors"),
     "mdss.key_files": ("mdss.errors",),
     "mdss.settings_access": ("mdss.settings_types", "mdss.settings_file", "mdss.key_files", "mdss.misfit", "mdss.errors"),
-    "mdss.settings": ("mdss.settings_file", "mdss.settings_access", "mdss.settings_types", "mdss.misfit"),
+    "mdss.settings": ("mdss.settings_file", "mdss.settings_access", "mdss.settings_types", "mdss.misfit", "mdss.errors"),
     "mdss.logs": ("mdss.settings", "mdss.errors"),
     "mdss.wire": (
         *("mdss.settings", "mdss.settings_types", "mdss.key_files", "mdss.whole_files"),
@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mdss.collect_request": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift_record": ("mdss.whole_files", "mdss.errors"),
     "mdss.drift": ("mdss.drift_record",),
-    "mdss.cli": ("mdss.interrupts", "mdss.user_name", "mdss.errors"),
+    "mdss.cli": ("mdss.interrupts", "mdss.user_name", "mdss.logs", "mdss.errors"),
     "daemon": (
         *("mdss.wire", "mdss.journal", "mdss.client", "mdss.scans", "mdss.settings", "mdss.settings_access", "mdss.settings_types"),
         *("mdss.collection", "mdss.collect_request", "mdss.scan_files", "mdss.whole_files", "mdss.drift_record", "mdss.retraining"),

@@ -15,7 +15,7 @@ import structlog
 import zmq
 
 from mdss.errors import AddressTaken, BadInput, MdssError, ModelRefused
-from mdss.logs import configure_logs
+from mdss.logs import configure_logs, last_line
 from mdss.settings import Settings, load_settings
 from mdss.wire.heartbeat import HeartbeatSender, ReloadFlag, StopFlag, Tally
 from mdss.wire.sockets import LINGER_MS, Sender
@@ -82,20 +82,20 @@ def open_process(name: str, config: Path) -> Iterator[ProcessContext]:
 
 
 def main(command: click.Command) -> None:
-    """Run a process's command; a refusal becomes one sentence, and bad settings or models an exit code that means: do not restart."""
+    """Run a process's command; a refusal becomes one line, and bad settings or models an exit code that means: do not restart."""
     try:
         command.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(REFUSED)
     except MdssError as error:
-        _say_last(f"{command.name}: {error}")
+        _say_last(last_line(str(command.name), str(error)))
         sys.exit(REFUSED if isinstance(error, REFUSALS) else HINDERED if error.may_pass else FAILED)
 
 
-def _say_last(sentence: str) -> None:
+def _say_last(line: str) -> None:
     """Write to stderr, or drop it if there is no room: Python would then end the process with a code of its own, also for earlier lines."""
     try:
-        click.echo(sentence, err=True)
+        click.echo(line, err=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

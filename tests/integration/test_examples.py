@@ -157,6 +157,19 @@ def test_the_gateway_hands_on_no_verdict_that_comes_when_its_part_is_gone(folder
     )
 
 
+def test_the_gateway_hands_on_no_verdict_on_a_part_from_the_future(folder: Path) -> None:
+    with at_the_gateway(folder) as (_, journal, process, lines):
+        assert process.stdout is not None
+        for ahead_s in (3600, 0):  # the camera's clock is wrong, and set right
+            journal.judge(verdict(f"{ahead_s} s", evaluation="OK", times=taken(time.time_ns() + ahead_s * 10**9)))
+        lines.append(process.stdout.readline())
+        process.terminate()
+        _, complaint = process.communicate()
+    assert lines == ["stop\n", "run\n", "pass part of 0 s after 750 ms\n"]
+    (said,) = complaint.splitlines()
+    assert said.startswith("gateway: not handed on: part of 3600 s, by the camera's clock scanned 3") and said.endswith(" s ahead")
+
+
 def test_the_gateway_hands_on_no_verdict_on_a_simulated_part(folder: Path) -> None:
     with at_the_gateway(folder) as (_, journal, process, lines):
         for name in ("replay", "line"):

@@ -20,13 +20,12 @@ from click.testing import CliRunner
 
 from daemon.alert_store import open_store
 from daemon.private_redis import PrivateRedis
-from daemon.reload import SETTINGS_FILE
 from daemon.status import ReloadReport
 from demo.station import wait_until_ready
 from mdss.cli import mdss
 from mdss.client import FrameSender
 from mdss.drift_record import write_record
-from mdss.settings import load_settings
+from mdss.settings import SETTINGS_FILE, load_settings
 from tests.drifting import drifting
 from tests.ingest_process import Line
 from tests.load import Load, ids

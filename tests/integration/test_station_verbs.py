@@ -16,9 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from daemon.recipe_models import RecipeReport
+from daemon.reload import SettingsReloader
 from daemon.status import Board, ProcessReport, ReloadReport, StationReport, serve
 from demo.station import free_port
 from mdss.cli import main, mdss
+from mdss.settings import load_settings
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -92,6 +94,29 @@ def test_status_shows_the_station_and_its_processes(config: Path) -> None:
     assert first == "line-3: degraded, started 61 s ago (ingest: [disk] is full)"
     assert heading.split() == ["process", "state", "pid", "done", "waiting", "restarts", "heard", "reason"]
     assert row.split() == ["ingest", "degraded", "41", "7", "2", "1", "0.4", "s", "ago", "[disk]", "is", "full"]
+
+
+@pytest.mark.usefixtures("board")
+@pytest.mark.parametrize("folder", ["", ", runtime_directory: 'run'"])
+@pytest.mark.parametrize("broken", ["camera: {credits: 4}\n", "camera: [\n"])
+def test_where_the_settings_were_broken_since_the_start_each_verb_names_those_that_the_station_goes_on_with(
+    config: Path, capsys: pytest.CaptureFixture[str], folder: str, broken: str
+) -> None:
+    good = config.read_text().replace("name: line-3", f"name: line-3{folder}")
+    config.write_text(good + broken)
+    assert main(["status", "--config", str(config)]) == 2
+    assert "goes on with" not in capsys.readouterr().err  # no station wrote down what it took over
+    config.write_text(good)
+    settings = load_settings(config)
+    Path(settings.station.runtime_directory).mkdir(parents=True)
+    copy = SettingsReloader(config, settings).file
+    config.write_text(good + broken)
+    for verb in (["status"], ["recipe", "list"], ["drift"], ["alerts", "list"], ["watch", "--count", "1"], ["doctor"]):
+        assert main([*verb, "--config", str(config)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"mdss: {config}:")
+        assert said.endswith(f"; a station that runs goes on with {copy}: ask it with --config {copy}\n")
+    assert main(["status", "--config", str(copy)]) == 0
 
 
 def test_status_and_the_list_of_recipes_show_names_with_colons_as_they_are(config: Path, board: Board) -> None:

@@ -134,6 +134,15 @@ def test_a_password_that_others_may_read_is_weak_and_one_that_is_not_there_is_ba
         assert found.level == level and "secret" not in found.found
 
 
+@pytest.mark.parametrize(("content", "why"), [(None, "Is a directory"), (b"\xff", "it holds bytes that are no text")])
+def test_a_password_that_the_station_cannot_read_is_bad_however_well_it_is_kept(tmp_path: Path, content: bytes | None, why: str) -> None:
+    path = tmp_path / "password"
+    path.mkdir(mode=0o700) if content is None else path.write_bytes(content)
+    path.chmod(0o700)
+    found = station(Case(settings(alerts={"password_file": str(path)})), "alerts.password_file")
+    assert (found.level, found.found) == ("bad", f"{path} cannot be read ({why})")
+
+
 def doors(tmp_path: Path, **sections: dict[str, Any]) -> list[str]:
     """Return what is said of the ways into a station whose folders are its own."""
     own = {"state_directory": str(tmp_path / "state"), "runtime_directory": str(tmp_path / "run")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.sources import MOST_SOURCES, Sources
+from daemon.sources import AHEAD_NS, BEHIND_NS, MISDATED_AGAIN_S, MOST_SOURCES, Sources, misdated
 from mdss.wire.camera import CameraMessage, Eos, FrameMessage, Hello, Ping, WireRefusal
 from tests.fakes import FakeClock
 from tests.front_door import header
@@ -81,3 +81,39 @@ def test_each_silence_is_logged_once_and_so_is_its_end() -> None:
             sources.hear(PEER)
     silent, again = ("the camera is silent", "cam", 10), ("the camera speaks again", "cam", None)
     assert [(line["event"], line["source"], line.get("silent_for_s")) for line in logs] == [silent, again] * 2
+
+
+@pytest.mark.parametrize(
+    ("off_ns", "is_right"), [(0, True), (AHEAD_NS, True), (AHEAD_NS + 1, False), (-BEHIND_NS, True), (-BEHIND_NS - 1, False)]
+)
+def test_a_capture_time_may_be_an_hour_old_because_a_frame_may_have_waited_and_a_minute_ahead(off_ns: int, is_right: bool) -> None:
+    now_ns = 1_767_225_600 * 10**9
+    assert (misdated(now_ns + off_ns, now_ns) == "") is is_right
+
+
+def test_a_capture_time_that_is_wrong_is_said_with_what_was_found_and_what_was_expected() -> None:
+    found = "FRAME capture_time: found 1767225600, which is 1970-01-01 00:00:01 UTC"
+    expected = "expected nanoseconds since 1970 in UTC, near 2026-01-01 00:00:00 UTC"
+    assert misdated(1_767_225_600, 1_767_225_600 * 10**9) == f"{found}, {expected}"
+
+
+def test_a_camera_whose_capture_times_are_wrong_in_turns_is_named_once_an_hour_and_others_beside_it() -> None:
+    clock = FakeClock()
+    sources, right_ns = Sources(10, clock), 1_767_225_600 * 10**9
+    for name in ("cam", "other"):
+        sources.introduce(name, name.encode())
+
+    def note(name: str, *captured_ns: int) -> None:
+        for each in captured_ns:
+            sources.note_capture_time(header("f1", source_id=name, capture_time=each), right_ns)
+
+    with capture_logs() as lines:
+        for _ in range(100):
+            note("cam", 5, right_ns)
+            note("other", 5)
+        assert [line["source"] for line in lines] == ["cam", "other"]
+        assert sources.gauges()["mdss_sources_misdated"] == 1
+        clock.advance(MISDATED_AGAIN_S + 1)
+        note("cam", right_ns, 5)
+        note("other", 5)
+        assert [line["source"] for line in lines] == ["cam", "other", "cam"]

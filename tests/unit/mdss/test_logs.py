@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Literal, NoReturn
@@ -23,7 +24,9 @@ log = structlog.get_logger()
 def _as_before() -> Iterator[None]:
     """Leave the log of the test run as it was."""
     handlers, level = logging.root.handlers, logging.root.level
+    hooks = sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
     logging.root.handlers, logging.root.level = handlers, level
     structlog.reset_defaults()
@@ -121,6 +124,13 @@ def test_a_value_that_cannot_be_shown_costs_itself_only(capsys: pytest.CaptureFi
     said = capsys.readouterr().err
     assert "a part came" in said and "ingest" in said
     assert "%d" in said
+
+
+def test_a_line_whose_values_cannot_be_shown_is_still_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure()
+    log.warning("a part came", part=Unshowable())
+    (line,) = lines(capsys)
+    assert (line["event"], line["level"]) == ("a part came (its values cannot be shown: RuntimeError)", "warning")
 
 
 def test_an_event_of_odd_values_is_still_json(capsys: pytest.CaptureFixture[str]) -> None:

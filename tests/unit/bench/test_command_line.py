@@ -1,0 +1,21 @@
+"""How the commands of `bench` end."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from bench.command_line import main_of
+from mdss.errors import BadInput
+from trainer.progress import tracked
+
+
+def test_an_error_is_the_last_line_below_that_of_the_progress_it_broke_off(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def read_all() -> None:
+        items = tracked("abc", "reading")
+        for item in items:
+            raise BadInput(f"{item}: found nothing")
+
+    assert main_of(read_all, "bench.compare")([]) == 2
+    assert capsys.readouterr().err == "reading: 0/3, 0 s, 0 s left\ncompare: a: found nothing\n"
