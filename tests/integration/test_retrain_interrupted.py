@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
+from tests import halting
 from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to
 from tests.station import NAME, write_teacher
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
@@ -34,19 +33,12 @@ class Verb:
     def __init__(self, own: Plant) -> None:
         options = ["--config", str(own.config), "--recipe", NAME, "--least-new", str(NEW), "--full-speed"]
         shares = ["--validation-share", str(FEW.shares.validation), "--gate-share", str(FEW.shares.gate)]
-        self._command = [sys.executable, "-m", "mdss.cli", "retrain", *options, *shares]
+        self._words = ["retrain", *options, *shares]
 
     def run(self, until: str, by: signal.Signals) -> tuple[int, str]:
         """Send it a signal at the first line that begins so; return exit code and what it said."""
-        with subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            said, is_sent = [], False
-            for line in process.stderr:
-                said.append(line)
-                if line.startswith(until) and not is_sent:  # what it says of the stage that is cut off begins so, too
-                    process.send_signal(by)
-                    is_sent = True
-            return process.wait(), "".join(said)
+        code, said = halting.run(self._words, until, lambda process: process.send_signal(by))
+        return code, "\n".join(said)
 
 
 def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_plan(
