@@ -24,7 +24,7 @@ from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import resumable_plan, retrain
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 
 
 class Verb:

@@ -17,7 +17,7 @@ from tests.station import NAME
 from trainer.low_priority import NICEST, POOLS
 from trainer.retrain_planning import plan_of
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 # It gives way at its end: behind everything else on the machine it would hardly come to its turn where the tests have all cores busy.
 LOOKS_AT_ITSELF = f"""
 import json, os, sys

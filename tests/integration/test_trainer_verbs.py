@@ -23,7 +23,7 @@ from tests.station import GOOD, NAME, PAINTED, SMALL, Trained, write_line, write
 from trainer.checkpoint import Checkpoint
 from trainer.train import WORK, with_absolute_paths
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 METRICS = {"i_auroc", "p_auroc", "aupro_30", "aupro_10", "aupro_05", "aupro_01"}
 BRANCHES = ("rgb", "sdf", "fused", "fused_brightness_matched")
 RGB_STEPS, SDF_STEPS = 24, 300
