@@ -60,9 +60,11 @@ def standing_still(station: Station) -> Iterator[None]:
     """Let collect do nothing while the block runs: now and then it looks whether its folder is there, and makes it."""
     collect = psutil.Process(station.pid("collect"))
     collect.suspend()
-    wait_until(lambda: collect.status() == psutil.STATUS_STOPPED)
-    yield
-    collect.resume()
+    try:
+        wait_until(lambda: collect.status() == psutil.STATUS_STOPPED)
+        yield
+    finally:
+        collect.resume()
 
 
 def as_judged(scan: Scan) -> Scan:
