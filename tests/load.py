@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from itertools import cycle
 
+from demo.station import READY_WITHIN_S
 from mdss.wire.verdict import Verdict
 from tests.station import GOOD, PATIENCE_S, Station
 
@@ -15,6 +16,7 @@ class Load:
     def __init__(self, station: Station) -> None:
         self._station, self._stop = station, threading.Event()
         self.camera = station.camera("busy")
+        self.camera.send_timeout_s = READY_WITHIN_S  # a station that is started anew gives no credit until it is ready
         self._thread = threading.Thread(target=self._send)
         self._thread.start()
 

@@ -67,10 +67,10 @@ class Station:
         topics = {self.publisher.recv() for _ in range(2)}
         assert topics == {b"\x01verdict/", b"\x01heartbeat/"}
 
-    def subscribed_anew(self) -> int:
-        """Return how often verdicts were subscribed to since somebody asked."""
+    def subscribed_anew(self, within_ms: int = 100) -> int:
+        """Return how often verdicts were subscribed to since somebody asked, and until nobody does for so long."""
         count = 0
-        while self.publisher.poll(100):
+        while self.publisher.poll(within_ms):
             count += self.publisher.recv() == b"\x01verdict/"
         return count
 

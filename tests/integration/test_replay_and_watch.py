@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 
 from daemon import replay, replay_verdicts, watch
 from mdss import client
-from mdss.client import VerdictStream
+from mdss.client import FrameSender, VerdictStream
 from mdss.wire.camera import FrameMessage
 from mdss.wire.verdict import BranchResult, Evaluation, Region, ThresholdReference, Times, Verdict
 from tests.fake_station import FakeStation
@@ -129,10 +129,19 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any,
     assert station.part_ids == ["good/000"]
 
 
-def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(settings: Any, recording: Path) -> None:
+def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(
+    settings: Any, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def until_the_other_is_judged(sender: FrameSender, timeout_s: float) -> bool:
+        assert timeout_s == 40
+        while not (sender.done and sender.put_off):
+            sender.attend(0.01)
+        return False  # as if the time were over now
+
+    monkeypatch.setattr(FrameSender, "wait_until_done", until_the_other_is_judged)
     with judging(settings) as station:
         station.refusals["bent/000"] = ["NOT_READY"] * 1000
-        result = run_replay(recording, "--timeout-s", "1")
+        result = run_replay(recording, "--timeout-s", "40")
     assert result.exit_code == 1
     assert "replay: bent/000 not taken yet: NOT_READY: as the test asked\n" in result.stdout
     assert "2 sent, 1 judged, 0 refused, 0 unreadable, 1 unanswered" in result.stdout
@@ -147,11 +156,18 @@ def test_a_replay_without_a_station_says_so_soon_and_in_the_end(settings: Any, r
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_replay_that_is_interrupted_before_it_could_send_a_part_has_judged_none_and_ends_at_once(
-    settings: Any, recording: Path, is_there: bool
+    settings: Any, recording: Path, is_there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    attend_until = FrameSender._attend_until
     ctrl_c = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+
+    def first_attend(sender: FrameSender, *until: Any) -> bool:
+        monkeypatch.setattr(FrameSender, "_attend_until", attend_until)
+        ctrl_c.start()  # from here on it waits until then, for credit or for a station
+        return attend_until(sender, *until)
+
+    monkeypatch.setattr(FrameSender, "_attend_until", first_attend)
     with FakeStation(settings.camera.endpoint, credit=0) if is_there else nullcontext():
-        ctrl_c.start()
         summary = json.loads(run_replay(recording, "--json").stdout)
     assert [summary[name] for name in ("sent", "done", "unanswered", "parts_per_s")] == [0, 0, 0, 0.0]
     assert summary["seconds"] < 20  # of 60 for which it would wait for a verdict

@@ -29,7 +29,7 @@ from trainer.retrain_outcome import only_training
 from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import retrain
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 LENIENT = GateLimits(  # two networks of a few steps: what the gate asks is shown elsewhere
     fewest_good=5, tolerated_rejects=1, allowed_misses=1, allowed_auroc=1, allowed_shift=1e9, slowest_ratio=1e9, largest_ratio=1e9
 )  # fmt: skip

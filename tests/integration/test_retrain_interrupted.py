@@ -21,13 +21,14 @@ from mdss.method.model_store import linked_version, open_champion, versions
 from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
+from tests import halting
 from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to, stored_as_trained
 from tests.station import NAME, write_teacher
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import resumable_plan, retrain
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 
 
 class Verb:
@@ -36,23 +37,17 @@ class Verb:
     def __init__(self, own: Plant) -> None:
         options = ["--config", str(own.config), "--recipe", NAME, "--least-new", str(NEW), "--full-speed"]
         shares = ["--validation-share", str(FEW.shares.validation), "--gate-share", str(FEW.shares.gate)]
-        self._command = [sys.executable, "-m", "mdss.cli", "retrain", *options, *shares]
+        self._words = ["retrain", *options, *shares]
 
     def start(self) -> subprocess.Popen[str]:
         """Start it."""
-        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "mdss.cli", *self._words]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def run(self, until: str, by: signal.Signals) -> tuple[int, str]:
         """Send it a signal at the first line that begins so; return exit code and what it said."""
-        with self.start() as process:
-            assert process.stderr is not None
-            said, is_sent = [], False
-            for line in process.stderr:
-                said.append(line)
-                if line.startswith(until) and not is_sent:  # what it says of the stage that is cut off begins so, too
-                    process.send_signal(by)
-                    is_sent = True
-            return process.wait(), "".join(said)
+        code, said = halting.run(self._words, until, lambda process: process.send_signal(by))
+        return code, "\n".join(said)
 
 
 def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_plan(

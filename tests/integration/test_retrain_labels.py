@@ -26,7 +26,7 @@ from trainer.retrain_plan import PLAN, Plan
 from trainer.retrain_planning import defects_since, plan_of
 from trainer.retrain_run import resumable_plan, retrain
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 ALL_TRAIN, ALL_GATE = replace(FEW, shares=Shares(0.0, 0.0)), replace(FEW, shares=Shares(validation=0.0, gate=0.999))
 
 

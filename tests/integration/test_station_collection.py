@@ -6,10 +6,11 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import redis
 from click.testing import CliRunner
@@ -54,6 +55,18 @@ def judge(station: Station, source: str, *names: str) -> None:
     assert len(station.verdicts(source)) >= len(names)
 
 
+@contextmanager
+def standing_still(station: Station) -> Iterator[None]:
+    """Let collect do nothing while the block runs: now and then it looks whether its folder is there, and makes it."""
+    collect = psutil.Process(station.pid("collect"))
+    collect.suspend()
+    try:
+        wait_until(lambda: collect.status() == psutil.STATUS_STOPPED)
+        yield
+    finally:
+        collect.resume()
+
+
 def as_judged(scan: Scan) -> Scan:
     """Return a recorded scan as the station has it: in millimetres, NaN where nothing was measured."""
     rgb, xyz = scan
@@ -79,7 +92,8 @@ def test_nobody_but_the_station_and_its_group_may_read_the_scans(station: Statio
     judge(station, "discreet", GOOD[0])
     wait_until(lambda: bool(collected(station, "discreet")))
     root = root_of(station)
-    assert [path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o027] == []
+    with standing_still(station):
+        assert [path for path in (root, *root.rglob("*")) if path.stat().st_mode & 0o027] == []
 
 
 def rejected(station: Station, source: str) -> str:
@@ -150,15 +164,17 @@ def test_scans_that_were_dropped_are_said_in_the_row_of_collect_also_once_it_is_
 
 def test_a_folder_that_is_gone_is_said_and_costs_scans_and_no_verdict(station: Station) -> None:
     root, before = root_of(station), not_collected(station)
-    root.rename(root.with_name("elsewhere"))
-    root.write_text("a file where the folder should be")
+    with standing_still(station):
+        root.rename(root.with_name("elsewhere"))
+        root.write_text("a file where the folder should be")
     judge(station, "homeless", *GOOD)
     wait_until(lambda: not_collected(station) == before + len(GOOD))
     wait_until(lambda: station.report.state == "degraded")
     report = station.report
     assert report.is_ready and report.reason.startswith("collect: no scan is kept: ") and "cannot be written" in report.reason
-    root.unlink()
-    root.with_name("elsewhere").rename(root)
+    with standing_still(station):
+        root.unlink()
+        root.with_name("elsewhere").rename(root)
     wait_until(lambda: station.report.state == "running")
     assert collected(station, "homeless") == []
     judge(station, "housed", *GOOD)

@@ -24,7 +24,7 @@ from mdss.settings import load_settings
 from tests.station import NAME, Trained, site
 from workers import rgb
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 PLAIN = {"plain_loopback": True}
 NO_REDIS = "redis://127.0.0.1:1/0"  # the station starts without it, so it cannot be the reason
 Refused = tuple[int, str]

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BufferedIOBase
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -201,10 +203,11 @@ def test_an_answer_without_an_end_is_given_up(
             page.write(bytes(1000))
             time.sleep(0.01)
 
-    monkeypatch.setattr("daemon.verbs.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("daemon.verbs.ANSWER_WITHIN_S", 20.0)
+    monkeypatch.setattr("daemon.verbs.time", SimpleNamespace(monotonic=count(step=5.0).__next__))  # five seconds for each piece
     with another_program(port, film):
         assert main(["status", "--config", str(config)]) == 1
-    assert "/status: found no answer (after 0.5 s there is more to come), expected a running station" in capsys.readouterr().err
+    assert "/status: found no answer (after 20 s there is more to come), expected a running station" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

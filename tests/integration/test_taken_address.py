@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from demo.station import free_port
@@ -24,8 +23,13 @@ def test_a_port_that_is_taken_after_a_restart_is_said_and_tried_again(trained: T
     endpoint = {"endpoint": f"tcp://127.0.0.1:{port}"}
     sections: dict[str, dict[str, Any]] = {"camera" if name == "ingest" else "verdicts": endpoint, "security": {"plain_loopback": True}}
     with site(trained, NO_REDIS, tmp_path / "station", **sections) as place, place.running() as station:
-        os.kill(station.pid(name), signal.SIGKILL)
+        process = psutil.Process(station.pid(name))
+        supervisor = process.parent()
+        assert supervisor is not None
+        supervisor.suspend()  # else it may start the process again before the port is taken
+        process.kill()
         with taken(port):
+            supervisor.resume()
             refused = f"ended with code 2: {link} endpoint tcp://127.0.0.1:{port}: cannot be opened (Address already in use)"
             wait_until(lambda: refused in station.process(name).reason)
             assert (station.process(name).state, station.report.state) in {("degraded", "degraded"), ("starting", "degraded")}
@@ -37,7 +41,7 @@ def test_a_port_that_is_taken_after_a_restart_is_said_and_tried_again(trained: T
 
 
 def taken(port: int) -> socket.socket:
-    """Take a port as soon as its process has ended, long before it is started again."""
+    """Take a port as soon as its process has ended."""
     while True:
         try:
             return socket.create_server(("127.0.0.1", port))

@@ -15,7 +15,7 @@ from mdss.cli import main
 from mdss.method.model_store import versions
 from tests.station import NAME, SMALL, Trained, write_teacher
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 IMAGE, CLOUD = "train/good/rgb/003.png", "train/good/xyz/003.tiff"
 
 

@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from mdss.client import VerdictStream
+from tests.station import wait_until
 from tests.verdict_station import Station
 
 pytestmark = pytest.mark.timeout(60)
@@ -24,13 +25,19 @@ def test_however_many_questions_had_no_answer_the_next_one_comes_after_the_longe
 
 
 def test_once_answers_come_in_time_again_as_much_is_asked_for_at_once_as_before(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mdss.wire.verdict_stream.ASK_AGAIN_S", 0.5)
-    station.unanswered = 2
+    monkeypatch.setattr("mdss.wire.verdict_stream.ASK_AGAIN_S", 1.5)
+    station.unanswered = 1
     for sequence in range(1, 601):
         station.judge(sequence, is_published=False)
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         assert all(stream.receive(20) is not None for _ in range(600))
-    assert station.asked == 2 + 2  # a quarter of the most at first, which came in time, and then the rest
+    assert station.asked == 1 + 2  # half of the most at first, which came in time, and then the rest
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask nothing again because its answer was late: busy cores may be slow."""
+    monkeypatch.setattr("mdss.wire.verdict_stream.ASK_AGAIN_S", 20.0)
 
 
 def heard(stream: VerdictStream, station: Station, beats: int) -> None:
@@ -42,7 +49,7 @@ def heard(stream: VerdictStream, station: Station, beats: int) -> None:
             assert stream.receive(0.1) is None
 
 
-def test_who_has_every_verdict_asks_nothing_however_many_heartbeats_come(station: Station) -> None:
+def test_who_has_every_verdict_asks_nothing_however_many_heartbeats_come(station: Station, patient: None) -> None:
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         station.wait_for_subscriber()
         station.judge(1)
@@ -55,7 +62,7 @@ def test_who_has_every_verdict_asks_nothing_however_many_heartbeats_come(station
         assert station.asked == asked
 
 
-def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_at_each_heartbeat(station: Station) -> None:
+def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_at_each_heartbeat(station: Station, patient: None) -> None:
     station.forgotten = 7
     with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
         station.wait_for_subscriber()
@@ -67,13 +74,26 @@ def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_at_each_hea
         assert verdict is not None and verdict.sequence == 8
 
 
+def test_verdicts_that_the_station_keeps_no_longer_are_not_asked_for_without_end(station: Station, patient: None) -> None:
+    station.forgotten = 7
+    with VerdictStream(station.endpoint, station.snapshots, since=2) as stream:
+        station.wait_for_subscriber()
+        station.wait_for_question()
+        assert stream.receive(0.5) is None
+        assert station.asked == 1
+        station.judge(8)
+        verdict = stream.receive(20)
+        assert verdict is not None and verdict.sequence == 8
+
+
 def test_a_connection_that_is_made_anew_takes_the_place_of_the_one_before(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mdss.wire.verdict_stream.SILENT_S", 0.05)
     with VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
         station.wait_for_subscriber()
         assert stream.receive(0.3) is None
-        opened = psutil.Process().num_fds()
-        for _ in range(20):
+        station.subscribed_anew()
+        opened, anew = psutil.Process().num_fds(), 0
+        while anew <= 15:  # on busy cores some end before the station has heard of them
             assert stream.receive(0.06) is None
-        assert station.subscribed_anew() > 10
-        assert psutil.Process().num_fds() < opened + 10
+            anew += station.subscribed_anew(within_ms=0)
+        wait_until(lambda: psutil.Process().num_fds() < opened + 10)

@@ -55,7 +55,7 @@ def test_pictures_quarantined_scans_and_half_written_files_go_with_the_parts_of_
     for name in old + stays:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    clock.now_s = (tmp_path / old[0]).stat().st_mtime + 86400 + 1
+    clock.now_s = (tmp_path / old[-1]).stat().st_mtime + 86400 + 1
     os.utime(tmp_path / stays[-1], (clock(), clock()))
     Retention(FakeRecord(), tmp_path, 1, clock.watch(tmp_path / "clock.json")).turn()
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
