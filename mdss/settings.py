@@ -14,6 +14,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from mdss.errors import BadInput
 from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_access import HttpSettings, SecuritySettings, check_access, check_files
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
@@ -186,6 +187,7 @@ def yaml_of(settings: Settings) -> bytes:
 
 def _load(path: Path) -> tuple[Settings, SettingsFile]:
     file = SettingsFile.read(path)
+    _check_folder(path)
     settings = file.convert(Settings)
     for key, names in (("recipes", settings.models.recipes), ("preload", settings.models.preload or ())):
         for name, found in Counter(names).items():
@@ -199,6 +201,14 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
     _check_endpoints(placed, file)
     check_access(placed.security, placed.http, public_endpoints(placed), file)
     return placed, file
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a folder whose name is not in UTF-8: the settings in force, which name it, could not be written."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{path.absolute()}: found a folder whose name is not in UTF-8, expected one that is") from error
 
 
 def _check_no_home(section: Section, file: SettingsFile, above: str = "") -> None:
