@@ -14,7 +14,6 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from mdss.errors import BadInput
 from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_access import HttpSettings, SecuritySettings, check_access, check_files
 from mdss.settings_file import LARGEST_BYTES, SettingsFile
@@ -187,7 +186,7 @@ def yaml_of(settings: Settings) -> bytes:
 
 def _load(path: Path) -> tuple[Settings, SettingsFile]:
     file = SettingsFile.read(path)
-    _check_folder(path)
+    _check_folder(path.absolute().parent, file)
     settings = file.convert(Settings)
     for key, names in (("recipes", settings.models.recipes), ("preload", settings.models.preload or ())):
         for name, found in Counter(names).items():
@@ -203,12 +202,12 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
     return placed, file
 
 
-def _check_folder(path: Path) -> None:
+def _check_folder(folder: Path, file: SettingsFile) -> None:
     """Refuse a folder whose name is not in UTF-8: the settings in force, which name it, could not be written."""
     try:
-        str(path.absolute()).encode()
+        str(folder).encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"{path.absolute()}: found a folder whose name is not in UTF-8, expected one that is") from error
+        raise file.refusal("", f"found the folder {folder}, expected one whose name is in UTF-8") from error
 
 
 def _check_no_home(section: Section, file: SettingsFile, above: str = "") -> None:

@@ -202,7 +202,7 @@ def test_a_folder_whose_name_is_not_in_utf_8_is_refused_because_no_settings_in_f
     folder = tmp_path / os.fsdecode("Straße".encode("latin-1"))
     folder.mkdir()
     (folder / "s.yaml").write_text("station:\n  name: line-1")
-    with pytest.raises(BadInput, match=r"Stra\\udcdfe/s\.yaml: found a folder whose name is not in UTF-8, expected one that is"):
+    with pytest.raises(BadInput, match=r"s\.yaml:1: found the folder .*/Stra\\udcdfe, expected one whose name is in UTF-8"):
         load_settings(folder / "s.yaml")
 
 
