@@ -12,7 +12,7 @@ import msgspec
 from rich.text import Text
 
 from daemon.alert_store import Alert, AlertReview, AlertState, AlertStore, open_store
-from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument
+from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument, utc_time
 from daemon.verdict_words import COLOURS, position, score, strongest_region_text
 from mdss.errors import MdssError, legible
 from mdss.settings import load_settings
@@ -157,7 +157,7 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     verdict = alert.verdict
     yield from (("result", alert.result_id), ("state", alert.state))
     if alert.by or alert.note:
-        when = f" at {readable_time(alert.at_ns)}" if alert.at_ns else ""  # another console may leave out the time and the name
+        when = f" at {utc_time(alert.at_ns)}" if alert.at_ns else ""  # another console may leave out the time and the name
         yield "said by", f"{alert.by or 'unknown'}{when}{f': {alert.note}' if alert.note else ''}"
     yield from (("station", verdict.station), ("sequence", verdict.sequence))
     yield from (("part", verdict.part_id), ("job", verdict.job_id), ("source", verdict.source_id), ("frame", verdict.frame_id))
@@ -171,11 +171,11 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     if verdict.invalid_point_ratio is not None:
         yield "missing points", f"{verdict.invalid_point_ratio:.1%}"
     yield from (
-        ("captured", readable_time(verdict.times.captured)),
-        ("received", readable_time(verdict.times.received)),
-        ("judged", readable_time(verdict.times.published)),
+        ("captured", utc_time(verdict.times.captured)),
+        ("received", utc_time(verdict.times.received)),
+        ("judged", utc_time(verdict.times.published)),
     )
-    yield "in Redis since", readable_time(alert.stored_ns)
+    yield "in Redis since", utc_time(alert.stored_ns)
     yield from (("simulated", verdict.is_simulated), ("deadline missed", verdict.deadline_missed), ("attempt", verdict.attempt))
     yield "picture", "yes" if alert.has_picture else "none, or no longer"
 

@@ -48,3 +48,9 @@ def readable_time(time_ns: int) -> str:
         return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
         return f"{time_ns} ns"
+
+
+def utc_time(time_ns: int) -> str:
+    """Return a time (UTC ns) in a readable form that names its zone, for where no title of a column does."""
+    shown = readable_time(time_ns)
+    return shown if shown == f"{time_ns} ns" else f"{shown} UTC"

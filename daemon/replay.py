@@ -18,7 +18,7 @@ from daemon.client_keys import keys_for
 from daemon.recording import NOT_MEASURED, RecordedPair, find_pairs, read_pair
 from daemon.replay_verdicts import ASK_EVERY, VerdictTally
 from mdss.client import MOST_REMEMBERED, FrameLabels, FrameSender, VerdictStream
-from mdss.errors import BadInput
+from mdss.errors import BadInput, legible
 from mdss.settings import load_settings
 from mdss.terminal import plain_console
 from mdss.verb_options import FiniteRange, config_option
@@ -179,7 +179,7 @@ def _send_one(plan: Plan, pair: RecordedPair, sender: FrameSender, report: Repor
         )
         frame_id = sender.send(rgb, xyz, **labels)
     except BadInput as error:
-        click.echo(f"replay: skipped: {pair.part_id}: {error}", err=True)
+        click.echo(f"replay: skipped: {legible(pair.part_id)}: {error}", err=True)
         sentence = f"{pair.part_id}: {error}"
         if sentence not in report.unreadable:  # an endless replay meets it again
             report.unreadable.append(sentence)
@@ -199,4 +199,4 @@ def _line(summary: dict[str, Any]) -> str:
     said = [f"{count} {evaluation}" for evaluation, count in summary["evaluations"].items()]
     said += [f"{summary['unknown']} that the station does not tell"] if summary["unknown"] else []
     lines += [f"replay: verdicts: {', '.join(said)}"] if said else []
-    return "\n".join(lines)
+    return "\n".join(map(legible, lines))

@@ -218,6 +218,7 @@ def _copy_in_force(path: Path) -> str:
 
 def _load(path: Path) -> tuple[Settings, SettingsFile]:
     file = SettingsFile.read(path)
+    _check_folder(path.absolute().parent, file)
     settings = file.convert(Settings)
     for key, names in (("recipes", settings.models.recipes), ("preload", settings.models.preload or ())):
         for name, found in Counter(names).items():
@@ -231,6 +232,14 @@ def _load(path: Path) -> tuple[Settings, SettingsFile]:
     _check_endpoints(placed, file)
     check_access(placed.security, placed.http, public_endpoints(placed), file)
     return placed, file
+
+
+def _check_folder(folder: Path, file: SettingsFile) -> None:
+    """Refuse a folder whose name is not in UTF-8: the settings in force, which name it, could not be written."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise file.refusal("", f"found the folder {folder}, expected one whose name is in UTF-8") from error
 
 
 def _check_no_home(section: Section, file: SettingsFile, above: str = "") -> None:

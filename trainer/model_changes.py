@@ -38,8 +38,11 @@ def promote(store: Path, recipe: str, version: str, reason: str) -> None:
 @recipe_option
 @reason_option
 def rollback(store: Path, recipe: str, reason: str) -> None:
-    """Make the previous champion the champion again."""
-    click.echo(champion_sentence(model_store.rollback(store, recipe, reason)))
+    """Make the previous champion the champion again. What judged until now becomes `previous`, so a second rollback returns to it."""
+    found = model_store.rollback(store, recipe, reason)
+    before = model_store.linked_version(model_store.recipe_folder(store, recipe), model_store.PREVIOUS)
+    older = "for an older version use `mdss model promote`"
+    click.echo(f"{champion_sentence(found)}\n{before} is now `previous`: another rollback returns to it; {older}")
 
 
 @click.command("export", epilog="Example: mdss model export --store models --recipe cable_gland --version 0002 --to cable_gland-0002.tar")

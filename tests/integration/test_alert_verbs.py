@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,14 @@ def test_show_says_everything_with_regions_in_mm(station: Station) -> None:
         "sdf at 1.0, -2.5, 300.0 mm, 12.5 mm2 (90 px), box 9 x 10 px at 3, 4 px, peak 8", "picture         yes",
     ):  # fmt: skip
         assert word in result.stdout
+
+
+def test_show_says_with_each_time_that_it_is_utc_because_no_title_does(station: Station) -> None:
+    station.put(verdict("timed"))
+    station.run("reject", "timed", "--by", "anna")
+    shown = station.run("show", "timed").stdout
+    for name in ("captured", "received", "judged", "in Redis since", "said by"):
+        assert re.search(rf"^{name} .*\d\d:\d\d:\d\d UTC$", shown, re.MULTILINE), shown
 
 
 def test_show_keeps_the_note_of_a_console_that_did_not_say_who_wrote_it(station: Station) -> None:

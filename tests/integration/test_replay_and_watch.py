@@ -129,6 +129,16 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(settings: Any,
     assert station.part_ids == ["good/000"]
 
 
+def test_the_name_of_a_scan_is_shown_in_letters_and_obeyed_by_no_terminal(settings: Any, recording: Path) -> None:
+    for kind, name in (("good", "a\nb"), ("bent", "\u202e000")):  # no control character is taken, but a letter that turns a line round is
+        for file in list((recording / "test" / kind).glob("*/000.*")):
+            file.rename(file.with_name(f"{name}{file.suffix}"))
+    with judging(settings, {"bent/\u202e000": "Undefined"}):
+        lines = run_replay(recording).output.splitlines()
+    assert any(line.startswith("replay: skipped: good/a\\nb: ") for line in lines), lines
+    assert r"replay: bent/\u202e000 Undefined: LATE: sdf did not answer" in lines
+
+
 def test_a_part_that_the_station_does_not_take_is_named_with_the_reason_of_that(
     settings: Any, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

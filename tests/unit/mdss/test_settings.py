@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -195,6 +196,14 @@ def test_a_stations_folder_may_have_a_space_in_its_name_and_its_processes_read_t
         assert settings.camera.endpoint == f"ipc://{folder}/the run/frames.sock"
         file.write_bytes(yaml_of(settings))
         assert load_settings(file) == settings
+
+
+def test_a_folder_whose_name_is_not_in_utf_8_is_refused_because_no_settings_in_force_could_name_it(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode("Straße".encode("latin-1"))
+    folder.mkdir()
+    (folder / "s.yaml").write_text("station:\n  name: line-1")
+    with pytest.raises(BadInput, match=r"s\.yaml:1: found the folder .*/Stra\\udcdfe, expected one whose name is in UTF-8"):
+        load_settings(folder / "s.yaml")
 
 
 def test_a_runtime_directory_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:

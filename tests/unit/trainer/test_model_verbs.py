@@ -151,6 +151,17 @@ def test_the_history_says_what_was_done_by_whom_and_why(store: Path, capsys: pyt
     assert code == 0 and "holds on batch 17" in shown and "rollback" in shown
 
 
+def test_who_rolls_back_is_told_that_a_second_rollback_goes_no_further_back_but_forward_again(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--store", store, "--recipe", "gland")
+    run(capsys, "promote", *place, "--version", "0002")
+    for champion, previous in (("0001", "0002"), ("0002", "0001")):
+        _, said, _ = run(capsys, "rollback", *place)
+        assert said.startswith(f"gland {champion} is the champion: ")
+        assert f"\n{previous} is now `previous`: another rollback returns to it" in said
+
+
 def test_the_history_of_an_unknown_recipe_is_no_empty_history(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, said = run(capsys, "history", "--store", store, "--recipe", "glnd")
     assert (code, said) == (2, f"mdss: {store}/glnd: no such folder; expected the models of glnd\n")
