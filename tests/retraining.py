@@ -111,7 +111,7 @@ def noted_as(own: Plant, **data: Any) -> ModelFolder:
     return promote(own.store, NAME, made.version, Change("calibrate"))
 
 
-def stored_as_trained(store: Path, recipe: Recipe | None = None, **data: object) -> ModelFolder:
+def stored_as_trained(store: Path, recipe: Recipe | None = None, /, **data: object) -> ModelFolder:
     """Store the champion's weights once more, as if a training with these settings and entries in its card had made them."""
     first = open_champion(store, NAME)
     card = msgspec.structs.replace(first.card, recipe=recipe or first.recipe, data=first.card.data | data)

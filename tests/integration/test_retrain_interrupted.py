@@ -217,7 +217,7 @@ def test_what_was_stored_with_settings_that_nobody_asks_for_any_more_is_given_up
     order, champion = order_of(own, assignments=("sdf.steps=3",)), open_champion(own.store, NAME)
     plan = plan_of(order, recipe_of(order, champion), champion)
     write_json(order.work / PLAN, plan)
-    (order.work / MADE_MODEL).write_text(stored_as_trained(own.store, recipe=plan.recipe).version, "ascii")
+    (order.work / MADE_MODEL).write_text(stored_as_trained(own.store, plan.recipe).version, "ascii")
     if is_calibrated:
         noted_as(own)
     champion = open_champion(own.store, NAME)
