@@ -206,9 +206,11 @@ def yaml_of(settings: Settings) -> bytes:
 def _copy_in_force(path: Path) -> str:
     """Return the file in which a station keeps what it last took over from this one, which is broken now; empty if there is none."""
     folder = StationSettings().runtime_directory
-    with suppress(OSError), path.open("rb") as file:
-        if named := RUNTIME_DIRECTORY.search(file.read(LARGEST_BYTES).decode(errors="replace")):
-            folder = named[1].strip()
+    with suppress(OSError):
+        if path.is_file():  # a pipe would be waited for, and holds nothing any more
+            with path.open("rb") as file:
+                if named := RUNTIME_DIRECTORY.search(file.read(LARGEST_BYTES).decode(errors="replace")):
+                    folder = named[1].strip()
     with suppress(OSError):  # this user may not look there
         copy = path.absolute().parent / folder / SETTINGS_FILE
         if copy.is_file() and copy.resolve() != path.resolve():

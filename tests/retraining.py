@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mdss.collection import CollectedPart, Collection, Review
 from mdss.method.model_store import Change, ModelFolder, linked_version, open_champion, open_version, promote, save
+from mdss.method.recipe import Recipe
 from mdss.retraining import RetrainRecord, read_record, retrain_folder
 from mdss.settings import Settings, load_settings
 from mdss.wire.verdict import Evaluation
@@ -110,15 +111,16 @@ def noted_as(own: Plant, **data: Any) -> ModelFolder:
     return promote(own.store, NAME, made.version, Change("calibrate"))
 
 
-def stored_as_trained(store: Path, **data: object) -> ModelFolder:
-    """Store the champion's weights once more, as if a training with these entries in its card had made them."""
+def stored_as_trained(store: Path, recipe: Recipe | None = None, /, **data: object) -> ModelFolder:
+    """Store the champion's weights once more, as if a training with these settings and entries in its card had made them."""
     first = open_champion(store, NAME)
+    card = msgspec.structs.replace(first.card, recipe=recipe or first.recipe, data=first.card.data | data)
 
     def write(folder: Path) -> None:
         for weights in first.path.glob("*.safetensors"):
             shutil.copy(weights, folder)
 
-    return save(store, msgspec.structs.replace(first.card, data=first.card.data | data), first.calibration, write)
+    return save(store, card, first.calibration, write)
 
 
 def answered(model: ModelFolder, *, is_passed: bool) -> GateOutcome:

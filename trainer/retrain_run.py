@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -148,7 +148,7 @@ def resumable_plan(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | 
 def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: ModelFolder | None) -> str:
     """Return why a plan is not what would be planned now; "" if it can be continued."""
     is_as_before = (plan.recipe, plan.champion) == (recipe, champion.version if champion else "")
-    if not is_as_before and not awaits_gate(order):
+    if not is_as_before and not awaits_gate(order, plan):
         return "the champion or the settings have changed since"
     base = str(order.data.resolve()) if order.data else plan.base
     unit = order.unit or ("m" if order.data else plan.base_unit)
@@ -162,13 +162,18 @@ def out_of_date(order: RetrainOrder, plan: Plan, recipe: Recipe, champion: Model
     return f"{', '.join(spoilt)}, which it learns from, has been called a defect since" if spoilt else ""
 
 
-def awaits_gate(order: RetrainOrder) -> bool:
-    """Return whether the model is made, with the settings that are asked for, and nobody has decided on it.
+def awaits_gate(order: RetrainOrder, plan: Plan) -> bool:
+    """Return whether the model is made, with what this order makes of the champion that it was planned for, and nobody has decided on it.
 
     Whichever champion there is by now, the gate can hold that model against it, and nothing has to be trained for that.
     """
     model = already_stored(order)
-    return model is not None and recipe_of(order, model) == model.recipe and is_undecided(model)
+    if model is None or not is_undecided(model):
+        return False
+    with suppress(MdssError):  # that champion may be damaged or gone by now
+        champion = model_store.open_stored(order.store, order.name, plan.champion) if plan.champion else None
+        return recipe_of(order, champion) == plan.recipe
+    return False
 
 
 def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:

@@ -82,6 +82,8 @@ class VerdictStream:
             left_s = end_s - time.monotonic()
             if not self._advance(max(0.0, left_s)) and left_s <= 0:
                 return None
+        if self._ready[0].sequence > (self._known or 0):  # Ctrl-C came as it was delivered
+            self._know(self._ready[0])
         return self._ready.popleft()
 
     def _advance(self, timeout_s: float) -> bool:
@@ -129,10 +131,13 @@ class VerdictStream:
         return message.boot_id != self._boot_id
 
     def _deliver(self, verdict: Verdict) -> None:
-        self._known, self._result_id = verdict.sequence, verdict.result_id
         topic = f"verdict/{verdict.station}/{verdict.source_id}/{verdict.evaluation}"
         if topic.startswith(self.topics):
             self._ready.append(verdict)
+        self._know(verdict)  # last: what is known and not ready would never be received
+
+    def _know(self, verdict: Verdict) -> None:
+        self._known, self._result_id = verdict.sequence, verdict.result_id
 
     def _catch_up(self, timeout_s: float) -> bool:
         """Fetch missed verdicts from the snapshot port; return False if no answer came in time (the question is repeated)."""

@@ -19,7 +19,7 @@ import zmq
 
 from mdss import client
 from mdss.client import FrameSender, VerdictStream
-from mdss.wire import client_socket, outstanding_frames
+from mdss.wire import client_socket, outstanding_frames, verdict_stream
 from tests.fake_station import FakeStation
 from tests.ingest_process import until
 from tests.verdict_station import Station
@@ -27,7 +27,7 @@ from tests.verdict_station import Station
 RGB = np.zeros((64, 64, 3), np.uint8)
 XYZ = np.ones((64, 64, 3), np.float32)
 PARTS_OF_FRAME, PARTS_OF_ANSWER = 5, 3
-LIBRARY = {module.__file__ for module in (client, client_socket, outstanding_frames)}
+LIBRARY = {module.__file__ for module in (client, client_socket, outstanding_frames, verdict_stream)}
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -87,6 +87,11 @@ def camera(station: FakeStation) -> Iterator[FrameSender]:
 
 def send(camera: FrameSender, name: str) -> None:
     camera.send(RGB, XYZ, frame_id=name, part_id=name, recipe_id="r")
+
+
+def take(stream: VerdictStream, timeout_s: float, found: list[int]) -> None:
+    """Wait for a verdict, and add its sequence to what was found."""
+    found += [each.sequence for each in [stream.receive(timeout_s)] if each is not None]
 
 
 @pytest.mark.parametrize("parts", range(1, PARTS_OF_FRAME + 1))
@@ -153,3 +158,27 @@ def test_a_verdict_that_was_interrupted_between_its_two_parts_is_received_all_th
             station.beat()
             found = stream.receive(0.1)
         assert found.sequence == 1
+
+
+@pytest.mark.parametrize("is_published", [True, False], ids=["published", "fetched"])
+def test_at_whatever_line_ctrl_c_is_pressed_each_verdict_is_received_once_and_in_order(tmp_path: Path, is_published: bool) -> None:
+    for number in itertools.count(1):
+        (folder := tmp_path / f"{number}").mkdir()
+        with closing(Station(folder)) as station, VerdictStream(station.endpoint, station.snapshots, since=0) as stream:
+            found: list[int] = []
+            if is_published:
+                station.wait_for_subscriber()
+                assert stream.receive(0.05) is None
+            for sequence in (1, 2):
+                station.judge(sequence, is_published=is_published)
+            was_pressed = ctrl_c_at(number, partial(take, stream, 10, found))
+            assert stream.last_sequence == len(found), number
+            while len(found) < 3:
+                if len(found) == len(station.journal):
+                    station.judge(3)
+                station.beat()
+                take(stream, 0.05, found)
+            assert found == [1, 2, 3], number
+        if not was_pressed:
+            break
+    assert number > 25

@@ -210,6 +210,21 @@ def test_what_was_stored_before_the_power_went_is_judged_though_the_champion_was
     assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
 
 
+@pytest.mark.parametrize("is_calibrated", [False, True], ids=["the same champion", "calibrated since"])
+def test_what_was_stored_with_settings_that_nobody_asks_for_any_more_is_given_up(own: Plant, is_calibrated: bool) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own, assignments=("sdf.steps=3",)), open_champion(own.store, NAME)
+    plan = plan_of(order, recipe_of(order, champion), champion)
+    write_json(order.work / PLAN, plan)
+    (order.work / MADE_MODEL).write_text(stored_as_trained(own.store, plan.recipe).version, "ascii")
+    if is_calibrated:
+        noted_as(own)
+    champion = open_champion(own.store, NAME)
+    assert resumable_plan(order, recipe_of(order, champion), champion) == plan
+    assert resumable_plan(order_of(own), champion.recipe, champion) is None
+
+
 def test_a_teacher_that_is_away_for_a_while_costs_nothing_of_what_was_learned(own: Plant, tmp_path: Path) -> None:
     for number in range(NEW):
         own.collect(number)

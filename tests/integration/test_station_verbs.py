@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -119,6 +120,14 @@ def test_where_the_settings_were_broken_since_the_start_each_verb_names_those_th
         assert said.startswith(f"mdss: {config}:")
         assert said.endswith(f"; a station that runs goes on with {copy}: ask it with --config {copy}\n")
     assert main(["status", "--config", str(copy)]) == 0
+
+
+def test_broken_settings_from_a_pipe_are_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(pipe := tmp_path / "settings")
+    writer = threading.Thread(target=pipe.write_text, args=["camera: [\n"], daemon=True)
+    writer.start()
+    assert main(["status", "--config", str(pipe)]) == 2
+    assert capsys.readouterr().err.startswith(f"mdss: {pipe}:")
 
 
 def test_status_and_the_list_of_recipes_show_names_with_colons_as_they_are(config: Path, board: Board) -> None:
