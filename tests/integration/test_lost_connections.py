@@ -86,7 +86,7 @@ def test_what_a_camera_says_last_arrives_though_it_closes_at_once(endpoint: str,
     with FakeStation(endpoint) as station:
         with FrameSender(endpoint, "camera") as camera:
             camera.send(*LARGE, part_id="a", recipe_id="r")
-            close = camera._socket.close
-            monkeypatch.setattr(camera._socket, "close", lambda linger_ms: close(100 * linger_ms))  # for megabytes on busy cores
+            destroy = camera._context.destroy
+            monkeypatch.setattr(camera._context, "destroy", lambda linger_ms: destroy(100 * linger_ms))  # for megabytes on busy cores
         assert station.has_ended.wait(5)
     assert station.part_ids == ["a"]
