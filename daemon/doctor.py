@@ -20,13 +20,13 @@ from daemon.doctor_models import model_findings
 from daemon.doctor_redis import redis_findings
 from daemon.doctor_station import station_findings
 from daemon.finding import LEVELS, Case, Finding, Level, bad, ok, worst
-from daemon.open_files import BESIDE_BACK, LOST, PUT_BACK
+from daemon.open_files import BESIDE_BACK, LOST, PUT_BACK, journal_files
 from daemon.process_table import JOURNAL_KEEPERS
 from daemon.status import ProcessReport, StationReport
 from daemon.verbs import another_station, request_report
 from mdss import whole_files
 from mdss.errors import MdssError
-from mdss.journal import BESIDE, JOURNAL, Journal, JournalDamaged, JournalFailed
+from mdss.journal import JOURNAL, Journal, JournalDamaged, JournalFailed
 from mdss.settings import Settings, checked_settings, pointing_to_copy
 from mdss.terminal import plain_console
 from mdss.verb_options import config_option
@@ -94,9 +94,8 @@ def station_report(settings: Settings) -> tuple[StationReport | None, str]:
 
 def lost_file(path: Path, report: StationReport) -> Path | None:
     """Return which of the journal's files is not there as the running station has it open."""
-    real = os.path.realpath(path)
-    files = {path: path, **{Path(f"{path}{end}"): Path(f"{real}{end}") for end in BESIDE}}
-    return next((name for name, file in files.items() if is_lost(file, report)), None)
+    gone = next((end for end, file in journal_files(path).items() if is_lost(file, report)), None)
+    return None if gone is None else Path(f"{path}{gone}")
 
 
 def is_lost(path: Path, report: StationReport) -> bool:

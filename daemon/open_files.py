@@ -58,7 +58,7 @@ class OpenFiles:
             self._opened = {end: known for end, known in self._opened.items() if end not in BESIDE}
         if self._clock() >= self._due_s:
             with suppress(OSError, MdssError):
-                there, missing = self._ask(lambda: (identities(self._journal), missing_sockets(self._settings, ready)))
+                there, missing = self._ask(lambda: (self._identities(), missing_sockets(self._settings, ready)))
                 self._remember(there, frozenset(JOURNAL_KEEPERS).intersection(ready))
                 self._note(self._lost or (f"{missing}; {RESTART}" if missing else ""), BINDERS.intersection(ready))
             self._due_s = self._clock() + LOOK_EVERY_S  # after the answer, which may have taken long
@@ -70,7 +70,7 @@ class OpenFiles:
         def start_unless_lost(spec: ProcessSpec) -> Process:
             if self._opened and spec.name in JOURNAL_KEEPERS:
                 with suppress(OSError, MdssError):
-                    self._compare(self._ask(lambda: identities(self._journal)))
+                    self._compare(self._ask(self._identities))
                 if self._lost:
                     raise StartHindered(self._lost)
             return start(spec)
@@ -92,6 +92,9 @@ class OpenFiles:
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         return self._questions.ask(question, self._journal)
+
+    def _identities(self) -> dict[str, Identity]:
+        return {end: identity_of(file) for end, file in journal_files(self._journal).items()}
 
     def _remember(self, there: dict[str, Identity], holders: frozenset[str]) -> None:
         """Find out what is wrong with the journal; where nothing is, these processes have open what is there."""
@@ -115,10 +118,10 @@ def missing_sockets(settings: Settings, ready: Collection[str]) -> str:
     return words if missing else ""
 
 
-def identities(journal: Path) -> dict[str, Identity]:
-    """Return which file the journal is and which ones lie beside it, by the end of the file's name."""
+def journal_files(journal: Path) -> dict[str, Path]:
+    """Return where the journal and the files beside it lie, by the end of the file's name."""
     real = os.path.realpath(journal)  # SQLite keeps its files beside that
-    return {end: identity_of(Path(f"{real}{end}")) for end in ("", *BESIDE)}
+    return {end: Path(f"{real}{end}") for end in ("", *BESIDE)}
 
 
 def identity_of(path: Path) -> Identity:
