@@ -42,15 +42,14 @@ def print_table(columns: Iterable[str], lines: Iterable[Iterable[Text]]) -> None
     table_console().print(table)
 
 
-def readable_time(time_ns: int) -> str:
-    """Return a time (UTC ns) in a readable form; a number that is no valid time is returned as it is."""
+def readable_time(time_ns: int, zone: str = "") -> str:
+    """Return a time (UTC ns) in a readable form, with its zone behind it; a number that is no valid time is returned as it is."""
     try:
-        return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}{zone}"
     except (ValueError, OverflowError, OSError):
         return f"{time_ns} ns"
 
 
 def utc_time(time_ns: int) -> str:
     """Return a time (UTC ns) in a readable form that names its zone, for where no title of a column does."""
-    shown = readable_time(time_ns)
-    return shown if shown == f"{time_ns} ns" else f"{shown} UTC"
+    return readable_time(time_ns, " UTC")
