@@ -20,7 +20,7 @@ from msgspec import Meta
 from mdss.errors import BadInput
 from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_access import HttpSettings, SecuritySettings, check_access, check_files
-from mdss.settings_file import LARGEST_BYTES, SettingsFile
+from mdss.settings_file import LARGEST_BYTES, SettingsFile, text_read_again
 from mdss.settings_types import IPC, LARGEST_SIDE_PX, Device, Endpoint, Location, Name, Ratio, RedisUrl, Seconds, Section, SidePx, Threads
 
 Kind = TypeVar("Kind", bound=Section)
@@ -205,12 +205,8 @@ def yaml_of(settings: Settings) -> bytes:
 
 def _copy_in_force(path: Path) -> str:
     """Return the file in which a station keeps what it last took over from this one, which is broken now; empty if there is none."""
-    folder = StationSettings().runtime_directory
-    with suppress(OSError):
-        if path.is_file():  # a pipe would be waited for, and holds nothing any more
-            with path.open("rb") as file:
-                if named := RUNTIME_DIRECTORY.search(file.read(LARGEST_BYTES).decode(errors="replace")):
-                    folder = named[1].strip()
+    named = RUNTIME_DIRECTORY.search(text_read_again(path))
+    folder = named[1].strip() if named else StationSettings().runtime_directory
     with suppress(OSError):  # this user may not look there
         copy = path.absolute().parent / folder / SETTINGS_FILE
         if copy.is_file() and copy.resolve() != path.resolve():

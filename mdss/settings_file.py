@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +77,15 @@ class _Loader(yaml.SafeLoader):
         if self.flow_level >= DEEPEST:
             raise RecursionError
         super().fetch_flow_collection_start(TokenClass)
+
+
+def text_read_again(path: Path) -> str:
+    """Return what a file holds that was refused, as far as it is text; "" if it cannot be read again."""
+    with suppress(OSError):
+        if path.is_file():  # a pipe would be waited for, and holds nothing any more
+            with path.open("rb") as stream:
+                return stream.read(LARGEST_BYTES).decode(errors="replace")
+    return ""
 
 
 def _text(path: Path) -> str:
