@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import click
 import msgspec
 
 from mdss.method import model_store, signed_distance, student_teacher
@@ -25,6 +26,7 @@ from trainer.branch_training import networks_of, training_of
 from trainer.calibrate import calibration_of, maps_of
 from trainer.champion import Champion
 from trainer.dataset import LoadedScan
+from trainer.generalisation import gap_sentences, generalisation_gap
 from trainer.model_card import StepTimes, card_metrics, completed_card
 from trainer.side_by_side import train_both
 from trainer.training_report import write_training_report
@@ -52,17 +54,21 @@ def make_model(store: Path, card: ModelCard, parts: Parts, work: Path, device_na
     times = StepTimes({"rgb": colour.seconds, "sdf": shape.seconds})
     with times.of("calibration"):
         branches = ColourBranch(networks, recipe.rgb, device), ShapeBranch(network, recipe.sdf, device)
+        gap = generalisation_gap(branches[0], parts.training, parts.validation)
         maps = maps_of(parts.validation, branches[0].map_of, branches[1].map_of)
         calibration = calibration_of(maps, recipe, parts.validation, parts.names)
         precise = ColourBranch(networks, recipe.rgb, "cpu", "float32"), ShapeBranch(network, recipe.sdf, "cpu", "float32")
         golden = golden_of(parts, precise, calibration)
-    training = {"rgb": colour.figures, "sdf": shape.figures, "device": device}
+    found = gap_sentences(gap, recipe.rgb)
+    for sentence in found:
+        click.echo(f"{card.name}: {sentence}", err=True)
+    training = {"rgb": colour.figures | {"generalisation_gap": gap}, "sdf": shape.figures, "device": device}
     finished = completed_card(card, {"rgb": networks, "sdf": network}, training, calibration, times)
 
     def write_files(folder: Path) -> None:
         write_weights(networks, folder / student_teacher.WEIGHTS)
         write_weights(network, folder / signed_distance.WEIGHTS)
-        write_training_report(folder / REPORT, (colour.losses, shape.losses), calibration, (parts.validation, maps), parts.found)
+        write_training_report(folder / REPORT, (colour.losses, shape.losses), calibration, (parts.validation, maps), [*parts.found, *found])
         write_golden(folder, golden)
 
     return model_store.save(store, finished, calibration, write_files)
