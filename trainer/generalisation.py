@@ -37,5 +37,5 @@ def gap_sentences(gap: float, settings: ColourSettings) -> list[str]:
     if gap < WIDE_GAP:
         return []
     found = f"colour errs {gap:.1f} times as much on validation parts as on those it learned from"
-    helps = "more of them help" if settings.turned else "more of them help; where parts come at any angle, rgb.turned=true does, too"
+    helps = "more of them help" if settings.turned else "more of them help; where parts come at any angle, rgb.turned=true may, too"
     return [f"{found}: the training scans do not show all that good parts look like; {helps}"]
