@@ -97,6 +97,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the image cuts this part off clearly more than any good one; `at_edge_px` is its mask's `Grid.at_edge`."""
         return self.most_at_edge_px is not None and at_edge_px > MORE_AT_EDGE * self.most_at_edge_px + SOME_AT_EDGE_PX
 
+    @property
+    def most_missing(self) -> float:
+        """Return the largest share of its points that a good validation part lacks; infinite if that is not known."""
+        valid = self.reference.valid_point_ratio if self.reference else ()
+        return 1 - min(valid) if valid else math.inf
+
 
 def now() -> str:
     """Return the time as calibrations and model cards write it."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Decision = Literal["OK", "NotOK", "NotDecidable"]
 DIGITS = range(4, 18)  # of a score in a sentence; 17 tell any two numbers apart
+MORE_MISSING, SOME_MISSING = 1.5, 0.01  # half of a product's good parts lacked up to 1.5 times what its other half did, of one 1.9 times
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ def missing_points_reason(part: InView, rules: FusionSettings) -> str:
     """Return the sentence that too many of the part's points are missing; "" if enough were measured."""
     missing, allowed = part.invalid_point_ratio, rules.max_invalid_point_ratio
     return "" if missing <= allowed else f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
+
+
+def unusual_gaps_reason(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
+    """Return the sentence that the part lacks clearly more of its points than good ones do, which alone may be what its score shows.
+
+    "" if it does not or that is not known, and where `missing_points_reason` names the missing points already.
+    """
+    missing, most = part.invalid_point_ratio, calibration.most_missing
+    if missing_points_reason(part, rules) or missing <= MORE_MISSING * most + SOME_MISSING:
+        return ""
+    return f"{missing:.1%} of the part's points are missing; good ones of the validation lack at most {most:.1%}"
 
 
 def incomplete_reason(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
