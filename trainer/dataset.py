@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput, some_of
+from mdss.errors import BadInput, some_of, written_out
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import PLAUSIBLE_MM, is_plausible, scene_extent
 from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, check_name, read_scan, read_truth, size
@@ -154,7 +154,7 @@ def _check_extent(points: NDArray[np.float64], unit: Unit, path: Path) -> None:
     extent = scene_extent(points) if len(points) else 0.0
     other: Unit = "mm" if unit == "m" else "m"
     if extent and not is_plausible(extent * MM_PER_UNIT[unit]):
-        found = f"found a scene of {extent:.4g} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
+        found = f"found a scene of {written_out(extent)} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
         hint = f"unit {other} would fit" if is_plausible(extent * MM_PER_UNIT[other]) else "neither m nor mm fits"
         raise BadInput(f"{path}: {found}; {mark_in(points, np.ones(len(points), np.bool_)) or hint}")
 

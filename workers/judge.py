@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.errors import written_out
 from mdss.method import fusion
 from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
@@ -126,7 +127,8 @@ class Judge:
         evaluation: Evaluation = "OK" if peak <= level else "NotOK"
         if evaluation == "OK" and (missing := incomplete_reason(seen, model.calibration, self._rules)):
             return Judgement("NotDecidable", stated(alone, missing, gaps), heat=heat, is_partial=True)
-        reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
+        compared = f"{'not ' if evaluation == 'OK' else ''}above {written_out(level, 3)}"
+        reason = f"{alone}: its peak of {written_out(peak, 3)} deviations is {compared}"
         return Judgement(evaluation, stated(reason, gaps), heat=heat, is_partial=True)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.errors import written_out
 from mdss.method.calibration import Calibration
 from mdss.method.grid import Grid
 from mdss.settings import FusionSettings
@@ -43,7 +44,8 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
     if reason := missing_points_reason(part, rules):
         return "NotDecidable", reason
     if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
-        return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
+        found, limit = written_out(score), written_out(threshold)
+        return "NotDecidable", f"score {found} lies within {rules.guard_band_ratio:.1%} of the threshold {limit}"
     if score > threshold:
         found, limit = as_different_numbers(score, threshold)
         return "NotOK", f"score {found} is above the threshold {limit}"
@@ -54,7 +56,7 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
 
 def as_different_numbers(higher: float, lower: float) -> tuple[str, str]:
     """Return two different numbers as text, with as many digits as it takes to see that they differ."""
-    pairs = ((f"{higher:.{digits}g}", f"{lower:.{digits}g}") for digits in DIGITS)
+    pairs = ((written_out(higher, digits), written_out(lower, digits)) for digits in DIGITS)
     return next(pair for pair in pairs if pair[0] != pair[1])
 
 

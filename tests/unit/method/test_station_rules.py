@@ -46,6 +46,10 @@ def test_a_score_hardly_above_the_threshold_is_told_with_the_digits_that_tell_th
     assert decided(WHOLE, score) == ("NotOK", f"score {found} is above the threshold 2")
 
 
+def test_a_score_far_above_the_threshold_is_told_as_people_write_numbers() -> None:
+    assert decided(WHOLE, 23456.7) == ("NotOK", "score 23460 is above the threshold 2")
+
+
 @pytest.mark.parametrize("score", [0.75 * THRESHOLD, 1.25 * THRESHOLD])
 def test_the_guard_band_s_own_edge_is_in_it(score: float) -> None:
     assert decided(WHOLE, score, guard_band_ratio=0.25)[0] == "NotDecidable"
