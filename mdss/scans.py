@@ -41,6 +41,14 @@ def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return found
 
 
+def without_partner(lone: Path, folder: Path, suffixes: Collection[str]) -> BadInput:
+    """Return the refusal of a file whose partner is not in the other folder; it names one of another format that is."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    others = sorted(path for path in found if path.stem == lone.stem and not path.name.startswith("."))
+    but = f" but {others[0]}" if others else ""
+    return BadInput(f"{lone}: found no partner{but}, expected {folder / lone.stem} with {', '.join(suffixes)}")
+
+
 def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
     """Return image and cloud, both (H, W, 3), as stored."""
     rgb, xyz = read_image(rgb_path), read_cloud(xyz_path)
