@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput, some_of
+from mdss.errors import BadInput, some_of, written_out
 from mdss.method.recipe import FusionSettings, ThresholdSettings
 from mdss.method.reference import Reference
 
@@ -111,7 +111,7 @@ def now() -> str:
 
 def percent(share: float) -> str:
     """Return a share as people read it; a small one such as 0.000001 is not rounded to 0."""
-    return f"{100 * share:.3g}%"
+    return f"{written_out(100 * share, 3)}%"
 
 
 def more_needed(count: int) -> str:
