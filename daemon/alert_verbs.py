@@ -14,7 +14,7 @@ from rich.text import Text
 from daemon.alert_store import Alert, AlertReview, AlertState, AlertStore, open_store
 from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument, utc_time
 from daemon.verdict_words import COLOURS, position, score, strongest_region_text
-from mdss.errors import MdssError, legible
+from mdss.errors import MdssError, legible, written_out
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
 from mdss.wire.verdict import Region, Verdict
@@ -166,7 +166,7 @@ def rows(alert: Alert) -> Iterator[tuple[str, Any]]:
     yield "evaluation", f"{evaluation(verdict)}{' (one branch only)' if verdict.is_partial else ''}"
     yield from (("reason", reason) for reason in verdict.reasons)
     yield "score", score(verdict)
-    yield from ((f"branch {name}", f"{result.score:.4g} by {result.model_version}") for name, result in verdict.branches.items())
+    yield from ((f"branch {name}", f"{written_out(each.score)} by {each.model_version}") for name, each in verdict.branches.items())
     yield from ((f"region {number}", place(region)) for number, region in enumerate(verdict.regions, start=1))
     if verdict.invalid_point_ratio is not None:
         yield "missing points", f"{verdict.invalid_point_ratio:.1%}"
@@ -189,4 +189,5 @@ def place(region: Region) -> str:
     """Return a description of a region in one line."""
     area = f"{region.area_px} px" if region.area_mm2 is None else f"{region.area_mm2:.1f} mm2 ({region.area_px} px)"
     left, top, width, height = region.bbox_px
-    return f"{region.branch} at {position(region)}, {area}, box {width} x {height} px at {left}, {top} px, peak {region.peak:.3g}"
+    box = f"box {width} x {height} px at {left}, {top} px"
+    return f"{region.branch} at {position(region)}, {area}, {box}, peak {written_out(region.peak, 3)}"

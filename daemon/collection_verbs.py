@@ -15,7 +15,7 @@ from rich.text import Text
 
 from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument
 from mdss.collection import FOLDER, RGB, XYZ, CollectedPart, CollectedScan, Collection, Label, PartFilter, Review
-from mdss.errors import BadInput, BadPart, MdssError
+from mdss.errors import BadInput, BadPart, MdssError, written_out
 from mdss.good_parts import standing_among
 from mdss.part_names import name_among
 from mdss.settings import Settings, load_settings
@@ -193,7 +193,7 @@ def collection_of(settings: Settings) -> Collection:
 def cells(each: CollectedScan) -> Iterator[Text]:
     """Yield a part's cells for the table."""
     part = each.part
-    score = " / ".join("none" if value is None else f"{value:.4g}" for value in (part.score, part.threshold))
+    score = " / ".join("none" if value is None else written_out(value) for value in (part.score, part.threshold))
     evaluation = f"{part.evaluation}{f' {part.code}' if part.code else ''}"
     label = (each.review.label, each.review.by) if each.review else ("", "")
     yield from map(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mdss.errors import written_out
 from mdss.wire.verdict import Region, Verdict
 
 COLOURS = {"OK": "green", "NotOK": "bold red", "NotDecidable": "yellow", "Undefined": "magenta"}
@@ -11,7 +12,7 @@ def score(verdict: Verdict) -> str:
     """Return the score beside its threshold."""
     if verdict.score is None:
         return "none"
-    return f"{verdict.score:.4g}{f' / {verdict.threshold.value:.4g}' if verdict.threshold else ''}"
+    return f"{written_out(verdict.score)}{f' / {written_out(verdict.threshold.value)}' if verdict.threshold else ''}"
 
 
 def latency_ms(verdict: Verdict) -> float:

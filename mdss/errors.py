@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -19,6 +20,15 @@ def legible(text: str) -> str:
 def some_of(names: Sequence[str], most: int) -> str:
     """Return the first `most` names for a sentence, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def written_out(value: float, digits: int = 4) -> str:
+    """Return a number rounded to so many digits as people write it: 95320 and 0.00001234, not 9.532e+04 and 1.234e-05.
+
+    What has more than fifteen zeros keeps its exponent: nobody counts them.
+    """
+    short = f"{value:.{digits}g}"
+    return f"{Decimal(short):f}" if "e" in short and 1e-15 < abs(value) < 1e15 else short
 
 
 class MdssError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from itertools import islice
 from typing import NamedTuple
 
 import tifffile
@@ -12,6 +13,7 @@ PNG_BEGINS, JPEG_BEGINS, TIFF_BEGINS = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II"
 PNG_HEADER = ">4x4sII"  # what follows: length and name of the first chunk, which is always IHDR, then width and height
 SIZE_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers whose segment has the size: SOF0 to SOF15
 BARE_MARKERS = {0x00, 0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
+MOST_COPIES = 16  # of a TIFF's page; a damaged file may lead from page to page for ever
 UPRIGHT = 1  # TIFF orientation of pixels that are stored as seen
 # RuntimeError comes from the codecs; a damaged header leads tifffile to the others.
 TIFF_ERRORS = (OSError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
@@ -24,6 +26,7 @@ class ImageHeader(NamedTuple):
     width: int
     orientation: int = UPRIGHT  # the tag of a TIFF
     tile_px: int = 0  # pixels of one tile of a TIFF, which is decoded whole, however small the image is
+    has_more_pages: bool = False  # whether a TIFF holds another page than smaller copies of the first
 
 
 def read_header(encoded: bytes) -> ImageHeader | None:
@@ -55,12 +58,27 @@ def _of_jpeg(encoded: bytes) -> ImageHeader | None:
 def _of_tiff(encoded: bytes) -> ImageHeader | None:
     try:
         with tifffile.TiffFile(BytesIO(encoded)) as file:
-            page = file.pages.first
-            tag = page.tags.get("Orientation")
-            orientation = UPRIGHT if tag is None else int(tag.value)
-            return ImageHeader(page.imagelength, page.imagewidth, orientation, tile_px(page))
+            return header_of_tiff(file)
     except TIFF_ERRORS:
         return None
+
+
+def header_of_tiff(file: tifffile.TiffFile) -> ImageHeader:
+    """Return the header of an open TIFF, whose first page counts; one of TIFF_ERRORS if it is damaged."""
+    page, others = file.pages.first, list(islice(file.pages, 1, MOST_COPIES + 2))
+    tag = page.tags.get("Orientation")
+    return ImageHeader(
+        page.imagelength,
+        page.imagewidth,
+        orientation=UPRIGHT if tag is None else int(tag.value),
+        tile_px=tile_px(page),
+        has_more_pages=len(others) > MOST_COPIES or not all(map(is_smaller_copy, others)),
+    )
+
+
+def is_smaller_copy(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """Return whether a page says that it is a smaller copy of another page, such as a preview."""
+    return isinstance(page, tifffile.TiffPage) and page.is_reduced
 
 
 def tile_px(page: tifffile.TiffPage) -> int:

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from mdss.errors import BadInput
-from mdss.image_header import JPEG_BEGINS, TIFF_ERRORS, UPRIGHT, ImageHeader, read_header, tile_px
+from mdss.image_header import JPEG_BEGINS, TIFF_ERRORS, UPRIGHT, ImageHeader, header_of_tiff, read_header, tile_px
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -39,6 +39,14 @@ def by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
             raise BadInput(f"{path}: found {found[path.stem].name} beside it, expected one file per scan")
         found[path.stem] = path
     return found
+
+
+def without_partner(lone: Path, folder: Path, suffixes: Collection[str]) -> BadInput:
+    """Return the refusal of a file whose partner is not in the other folder; it names one of another format that is."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    others = sorted(path for path in found if path.stem == lone.stem and not path.name.startswith("."))
+    but = f" but {others[0]}" if others else ""
+    return BadInput(f"{lone}: found no partner{but}, expected {folder / lone.stem} with {', '.join(suffixes)}")
 
 
 def read_scan(rgb_path: Path, xyz_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
@@ -69,11 +77,11 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
     """Return an organised cloud (H, W, 3) as stored."""
     try:
         with tifffile.TiffFile(path) as file:
-            stored = file.series[0]
+            header, stored = header_of_tiff(file), file.series[0]
             shape, dtype = tuple(stored.shape), np.dtype(stored.dtype)
             if dtype.kind != "f" or len(shape) != 3 or shape[2] != 3:
                 raise BadInput(f"{path}: found {dtype} of shape {shape}, expected float32 of shape (H, W, 3)")
-            _check_fits(path, ImageHeader(*shape[:2], tile_px=tile_px(stored.keyframe)))
+            _check_header(path, header._replace(height=shape[0], width=shape[1], tile_px=tile_px(stored.keyframe)))
             return np.asarray(file.asarray())
     except TIFF_ERRORS as error:
         by_the_system = error.strerror if isinstance(error, OSError) else None  # damage has none, also where it is an OSError
@@ -81,13 +89,20 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
         raise BadInput(f"{path}: {what}; expected float32 of shape (H, W, 3)") from error
 
 
-def _check_fits(path: Path, header: ImageHeader) -> None:
-    """Refuse what is larger than any scan before it is decoded: a few megabytes of compressed zeros can expand beyond any memory."""
+def _check_header(path: Path, header: ImageHeader) -> None:
+    """Refuse what says that it is to be turned, or holds more than a scan, and before it is decoded what is larger than any.
+
+    A few megabytes of compressed zeros can expand beyond any memory.
+    """
     if max(header.height, header.width) > LARGEST_SIDE_PX:
         found = f"found {header.height} x {header.width} px"
         raise BadInput(f"{path}: {found}, expected {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} on each side")
     if header.tile_px > MOST_TILE_PX:
         raise BadInput(f"{path}: found tiles of {header.tile_px} pixels, expected at most {MOST_TILE_PX}")
+    if header.orientation in TURNED:  # image and cloud of a scan would no longer lie on the same pixels
+        raise BadInput(f"{path}: found a TIFF of orientation {header.orientation}, expected {UPRIGHT}: pixels stored as they are seen")
+    if header.has_more_pages:
+        raise BadInput(f"{path}: found a TIFF of several pages, expected one: what the others hold would be passed over")
 
 
 def size(image: NDArray[np.generic]) -> str:
@@ -111,9 +126,7 @@ def _decoded(path: Path) -> NDArray[np.generic]:
     header = read_header(encoded)
     if header is None or _is_jpeg_cut_short(encoded):
         raise _damaged(path)
-    _check_fits(path, header)
-    if header.orientation in TURNED:  # cv2 would turn the image, but its cloud would stay as it is
-        raise BadInput(f"{path}: found a TIFF of orientation {header.orientation}, expected {UPRIGHT}: pixels stored as they are seen")
+    _check_header(path, header)
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from mdss.errors import written_out
 from measure.results import INT8, BothBranches, GrowthFigures, Machine, Results, StageFigures
 
 
@@ -54,7 +55,7 @@ def stage_table(title: str, stages: dict[str, StageFigures]) -> Table:
     table = number_table(title, "stage", "p50 ms", "p99 ms", "best ms", "work", "floor ms", "over floor", folds="work")
     for name, each in stages.items():
         times = f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}", f"{each.best_ms:.2f}"
-        table.add_row(name, *times, work(each), f"{each.floor_ms:.3g}", f"{each.over_floor:.3g}")
+        table.add_row(name, *times, work(each), written_out(each.floor_ms, 3), written_out(each.over_floor, 3))
     return table
 
 

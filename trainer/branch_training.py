@@ -18,6 +18,7 @@ from trainer.checkpoint import steps_in
 from trainer.train_rgb import train_colour
 from trainer.train_sdf import train_shape
 from trainer.training import Training, recent_mean
+from trainer.training_plan import CHECKPOINT
 
 TITLES: dict[Branch, str] = {"rgb": "colour branch", "sdf": "shape branch"}
 TRAIN: dict[Branch, Callable[[Sequence[Part], Recipe, str, Path], tuple[nn.Module, Training]]] = {"rgb": train_colour, "sdf": train_shape}
@@ -69,7 +70,7 @@ def how_far(work: Path, recipe: Recipe) -> str:
 
 
 def _checkpoint_path(branch: Branch, work: Path) -> Path:
-    return work / f"{branch}.checkpoint"
+    return work / f"{branch}{CHECKPOINT}"
 
 
 def _weights_path(branch: Branch, work: Path) -> Path:

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from mdss import whole_files
-from mdss.errors import BadInput
+from mdss.errors import BadInput, written_out
 from mdss.method import model_store
-from mdss.method.calibration import MIN_PARTS, OUTLIER_RATIO, SMALLEST_SCORE, Calibration
+from mdss.method.calibration import MIN_PARTS, OUTLIER_RATIO, SMALLEST_SCORE, Calibration, percent
 from mdss.method.model_store import Change, ModelFolder
 from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
@@ -244,8 +244,18 @@ def with_collection_note(calibration: Calibration, collected: ConfirmedParts) ->
 def change_sentence(before: ModelFolder, after: ModelFolder) -> str:
     """Return the line that tells a person what the threshold was before, and how far it moved."""
     old, new = before.calibration.threshold.value, after.calibration.threshold.value
-    moved = f": the new one is {new / old:.3g} times that" if old else ""
-    return f"threshold before {old:.4g} ({before.version}){moved}"
+    return f"threshold before {old:.4g} ({before.version}): {how_far_it_moved(old, new)}"
+
+
+def how_far_it_moved(old: float, new: float) -> str:
+    """Return in words how the new threshold compares with the old one; to the digits that are shown, they may be the same."""
+    if f"{new:.4g}" == f"{old:.4g}":
+        return "the new one is the same"
+    lower, higher = sorted((old, new))
+    if higher < 2 * lower:
+        return f"the new one is {percent(abs(new - old) / old)} {'higher' if new > old else 'lower'}"
+    times = written_out(higher / max(lower, SMALLEST_SCORE), 3)
+    return f"the new one is {times} times that" if new > old else f"{times} times the new one"
 
 
 def history_entry(before: ModelFolder, after: ModelFolder, why: str) -> str:

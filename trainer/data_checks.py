@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from mdss.errors import written_out
 from mdss.method.calibration import percent
 from trainer.part_measures import COLOURS, MEASURES, Float, Measures, nearest
 
@@ -99,15 +100,17 @@ def product_fault(part: Measures, usual: GoodPartRange) -> Fault | None:
         return None
     centre, reach = usual.centre[worst], usual.reach[worst]
     words, unit = (f"its share of {worst}", "") if worst in COLOURS else (f"its {worst.removesuffix('_mm')}", " mm")
-    found = f"{words} is {part.values[worst]:.3g}{unit}"
-    return "another_product", f"{found}, good parts have {max(0.0, centre - reach):.3g} to {centre + reach:.3g}{unit}: another product?"
+    found = f"{words} is {written_out(part.values[worst], 3)}{unit}"
+    least, most = written_out(max(0.0, centre - reach), 3), written_out(centre + reach, 3)
+    return "another_product", f"{found}, good parts have {least} to {most}{unit}: another product?"
 
 
 def score_fault(score: float, threshold: float) -> Fault | None:
     """Return the fault of a part that scores above the champion's threshold; None if it does not."""
     if score <= threshold:
         return None
-    return "not_normal", f"the champion gives it {score:.4g}, above its threshold of {threshold:.4g}, and nobody has marked it good"
+    given, limit = written_out(score), written_out(threshold)
+    return "not_normal", f"the champion gives it {given}, above its threshold of {limit}, and nobody has marked it good"
 
 
 class Signatures:

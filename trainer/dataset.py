@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput, some_of
+from mdss.errors import BadInput, some_of, written_out
 from mdss.method.grid import is_measured
 from mdss.method.point_cloud import PLAUSIBLE_MM, is_plausible, scene_extent
-from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, check_name, read_scan, read_truth, size
+from mdss.scans import CLOUD_SUFFIXES, IMAGE_SUFFIXES, by_stem, check_name, read_scan, read_truth, size, without_partner
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from trainer.missing_marks import mark_in
 
@@ -154,7 +154,7 @@ def _check_extent(points: NDArray[np.float64], unit: Unit, path: Path) -> None:
     extent = scene_extent(points) if len(points) else 0.0
     other: Unit = "mm" if unit == "m" else "m"
     if extent and not is_plausible(extent * MM_PER_UNIT[unit]):
-        found = f"found a scene of {extent:.4g} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
+        found = f"found a scene of {written_out(extent)} {unit}, expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
         hint = f"unit {other} would fit" if is_plausible(extent * MM_PER_UNIT[other]) else "neither m nor mm fits"
         raise BadInput(f"{path}: {found}; {mark_in(points, np.ones(len(points), np.bool_)) or hint}")
 
@@ -200,9 +200,9 @@ class KindFolder:
         _check_letters(sorted(self.folder.iterdir()), TRUTH, "what is marked on defects would not be looked at")
         for stem in sorted(images.keys() ^ self.clouds.keys()):
             lone, missing = (images[stem], "xyz") if stem in images else (self.clouds[stem], "rgb")
-            raise _without_partner(lone, self.folder / missing, PARTNERS[missing])
+            raise without_partner(lone, self.folder / missing, PARTNERS[missing])
         for stem in sorted(truths.keys() - images.keys()):
-            raise _without_partner(truths[stem], self.folder / "rgb", IMAGE_SUFFIXES)
+            raise without_partner(truths[stem], self.folder / "rgb", IMAGE_SUFFIXES)
         _check_links((*images.values(), *self.clouds.values(), *truths.values()))
         unmarked = sorted(images.keys() - truths.keys())
         if is_marked and self.folder.name != GOOD and unmarked:
@@ -246,13 +246,6 @@ def _check(folder: Path, kinds: Sequence[KindFolder]) -> None:
     is_marked = any((kind.folder / TRUTH).is_dir() for kind in kinds if kind.folder.name != GOOD)
     for kind in kinds:
         kind.check(is_marked)
-
-
-def _without_partner(lone: Path, folder: Path, suffixes: tuple[str, ...]) -> BadInput:
-    """Return the refusal of a file whose partner is not in the other folder; it names one of another format that is."""
-    others = [path.name for path in sorted(folder.iterdir()) if path.stem == lone.stem and not path.name.startswith(".")]
-    found = f"no partner but {folder / others[0]}" if others else "no partner"
-    return BadInput(f"{lone}: found {found}, expected {folder / lone.stem} with {', '.join(suffixes)}")
 
 
 def _check_links(paths: Sequence[Path]) -> None:

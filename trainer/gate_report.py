@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mdss.errors import written_out
 from mdss.method.calibration import percent
 from mdss.method.model_store import ModelFolder
 from trainer import gate_figures
@@ -159,5 +160,5 @@ def verdict(judged: ScanJudgement) -> str:
     if judged.ratio is None:
         return f"not judged: {judged.reason}"
     if judged.undecided:
-        return f"undecided: {judged.undecided} ({judged.ratio:.3g})"
-    return f"{'OK' if judged.is_ok else 'NotOK'} ({judged.ratio:.3g})"
+        return f"undecided: {judged.undecided} ({written_out(judged.ratio, 3)})"
+    return f"{'OK' if judged.is_ok else 'NotOK'} ({written_out(judged.ratio, 3)})"

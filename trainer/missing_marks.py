@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.errors import written_out
 from mdss.method.point_cloud import EXTENT_PERCENTILES, MOST_REPEATED, scene_extent
 
 POINTS_TELL = 1 << 16
@@ -24,7 +25,7 @@ class MissingMark:
 
     def __str__(self) -> str:
         """Say what was found and what was expected."""
-        return f"{self.axis} is {self.value:.6g} in {100 * self.share:.3g} % of the points, far from all others; {EXPECTED}"
+        return f"{self.axis} is {written_out(self.value, 6)} in {100 * self.share:.3g} % of the points, far from all others; {EXPECTED}"
 
 
 def mark_in(points: NDArray[np.floating], suspects: NDArray[np.bool_]) -> MissingMark | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mdss.errors import written_out
 from trainer.gate_statistics import median_interval, wilson
 
 FORMAT = "mdss.shadow.v1"
@@ -125,7 +126,7 @@ def as_text(report: ShadowReport) -> str:
         f"{report.only_candidate_accepts} that only the candidate accepts, {report.only_champion_accepts} that only the champion accepts",
     ]
     if report.change is not None:
-        lines.append(f"scores, in thresholds: {report.change.value:.3g} times the champion's{_shown(report.change)}")
+        lines.append(f"scores, in thresholds: {written_out(report.change.value, 3)} times the champion's{_shown(report.change)}")
     if report.spent_ms:
         median, most = report.spent_ms["median"], report.spent_ms["p95"]
         lines.append(f"time per part, at the lowest priority and with one thread: {median:.0f} ms, 95 in 100 below {most:.0f} ms")
@@ -137,7 +138,7 @@ def as_text(report: ShadowReport) -> str:
 def _shown(interval: Interval | None, *, percent: bool = False) -> str:
     if interval is None:
         return ""
-    low, high = (f"{100 * value:.3g} %" if percent else f"{value:.3g}" for value in (interval.low, interval.high))
+    low, high = (f"{100 * value:.3g} %" if percent else written_out(value, 3) for value in (interval.low, interval.high))
     return f" ({low} to {high} with {100 * interval.confidence:.3g} % confidence)"
 
 

@@ -27,7 +27,7 @@ from trainer.gathering import SCANS
 from trainer.ignored_content import ignored_content_sentences
 from trainer.parts_found import advice, other_training_sentences, pointless, sentences_on
 from trainer.progress import tracked
-from trainer.training_plan import WORK, TrainingPlan, prepare_work_folder
+from trainer.training_plan import WORK, TrainingPlan, prepare_work_folder, stop_sentence
 
 EXAMPLE = "Example: mdss train --data data/cable_gland --recipe cable_gland --preset edge --out models"
 MIN_TRAINING_PARTS = 3
@@ -65,7 +65,7 @@ def command(**options: Any) -> None:
     try:
         model = train_alone_or_together(TrainingOrder(name=name, recipe=recipe, **options), resume=resume)
     except KeyboardInterrupt:
-        click.echo("train: stopped; what was learned is kept, the same command with --resume goes on from there", err=True)
+        click.echo(stop_sentence(options["store"] / name / WORK), err=True)
         raise
     if model is not None:
         click.echo(summary(model))

@@ -15,6 +15,7 @@ from mdss.whole_files import write_whole
 
 WORK = ".training"  # beside the versions: plan and checkpoints of an unfinished training
 PLAN = "plan.json"
+CHECKPOINT = ".checkpoint"  # suffix of what a branch has learned so far
 
 
 class TrainingPlan(msgspec.Struct, frozen=True):
@@ -37,11 +38,23 @@ def prepare_work_folder(work: Path, plan: TrainingPlan, resume: bool) -> None:
         return
     if resume:
         click.echo(f"train: found no unfinished training in {work}, starting a new one", err=True)
-    elif any(each != path for each in work.glob("*")):  # a plan alone is left by a training that was refused for its scans
+    elif has_learned(work):  # one that was refused for its scans, or stopped as it read them, has not
         click.echo(f"train: the unfinished training in {work} is discarded{what_is_lost(work, begun, plan)}", err=True)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_whole(path, msgspec.json.encode(plan))
+
+
+def has_learned(work: Path) -> bool:
+    """Return whether anything was learned yet in the unfinished training of this folder."""
+    return any(work.glob(f"*{CHECKPOINT}"))
+
+
+def stop_sentence(work: Path) -> str:
+    """Return the sentence for a person who interrupts the training in this folder: what is kept of it."""
+    if has_learned(work):
+        return "train: stopped; what was learned is kept, the same command with --resume goes on from there"
+    return "train: stopped before anything was learned; the same command begins anew"
 
 
 def what_is_lost(work: Path, begun: TrainingPlan | None, plan: TrainingPlan) -> str:

@@ -17,7 +17,8 @@ from mdss.wire.verdict import Evidence
 SCALE = 2
 OUTLINE_RGB = (255, 60, 60)
 HEAT_SHARE = 0.45
-CAPTION_HEIGHT_PX = 28
+LINE_HEIGHT_PX, BASELINE_PX, MARGIN_PX = 28, 19, 8  # of the caption
+FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.45  # and its scale
 DARK = 24  # of 255: the caption's background, and everything outside the camera's frame
 PARTIAL_SUFFIX = ".part"  # suffix of a picture while it is being written
 
@@ -25,7 +26,7 @@ Image = NDArray[np.uint8]
 
 
 def draw(rgb: Image, heat: NDArray[np.float32], level: float, caption: str, outline_level: float | None = None) -> bytes:
-    """Return a PNG: the image with outlined regions, beside it the same under its heat map, and a caption below.
+    """Return a PNG: the image with outlined regions, beside it the same under its heat map, and the caption below.
 
     rgb (S, S, 3), heat (S, S) in deviations of good parts. What is above `level` is outlined, or above `outline_level` if that is given.
     """
@@ -62,11 +63,26 @@ def enlarge(image: NDArray[np.generic]) -> Image:
 
 
 def caption_strip(width_px: int, text: str) -> Image:
-    """Return a dark strip with one line of text."""
-    strip = np.full((CAPTION_HEIGHT_PX, width_px, 3), DARK, np.uint8)
-    plain = text.encode("ascii", "replace").decode()
-    cv2.putText(strip, plain, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    """Return a dark strip with a text, in as many lines as it takes."""
+    lines = in_lines(text.encode("ascii", "replace").decode(), width_px - 2 * MARGIN_PX)
+    strip = np.full((len(lines) * LINE_HEIGHT_PX, width_px, 3), DARK, np.uint8)
+    for number, line in enumerate(lines):
+        at = MARGIN_PX, number * LINE_HEIGHT_PX + BASELINE_PX
+        cv2.putText(strip, line, at, *FONT, (235, 235, 235), 1, cv2.LINE_AA)
     return strip
+
+
+def in_lines(text: str, width_px: int) -> list[str]:
+    """Return a text's lines of at most this width; a longer word has a line of its own."""
+    first, *words = text.split(" ")
+    lines = [first]
+    for word in words:
+        longer = f"{lines[-1]} {word}"
+        if cv2.getTextSize(longer, *FONT, 1)[0][0] <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 class EvidenceFolder:

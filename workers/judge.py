@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.errors import written_out
 from mdss.method import fusion
 from mdss.method.grid import Grid
 from mdss.method.model_store import ModelFolder
-from mdss.method.station_rules import InView, decide, incomplete_reason, missing_points_reason
+from mdss.method.station_rules import InView, decide, incomplete_reason, missing_points_reason, unusual_gaps_reason
 from mdss.settings import FusionSettings
 from mdss.wire.messages import PreparedPart
 from mdss.wire.model_plan import model_key
@@ -106,7 +107,8 @@ class Judge:
             return Judgement("OK", score=score, heat=fused.map)
         found = fusion.regions(fused, prepared.xyz, seen.grid, model.calibration)
         regions = tuple(Region(**asdict(region)) for region in found)
-        return Judgement(evaluation, (reason,), score=score, heat=fused.map, regions=regions)
+        reasons = stated(reason, unusual_gaps_reason(seen, model.calibration, self._rules))
+        return Judgement(evaluation, reasons, score=score, heat=fused.map, regions=regions)
 
     def _judge_one_branch(self, part: JoinedPart, prepared: PreparedPart, model: ModelFolder) -> Judgement:
         """Compare the only branch's peak with the map level of good parts; NotDecidable if fusion.degraded_policy or a rule says so."""
@@ -120,12 +122,19 @@ class Judge:
         seen = in_view(prepared)
         too_little = missing_points_reason(seen, self._rules)
         if too_little or self._rules.degraded_policy == "reject":
-            return Judgement("NotDecidable", tuple(filter(None, (alone, too_little))), heat=heat, is_partial=True)
+            return Judgement("NotDecidable", stated(alone, too_little), heat=heat, is_partial=True)
+        gaps = unusual_gaps_reason(seen, model.calibration, self._rules)
         evaluation: Evaluation = "OK" if peak <= level else "NotOK"
         if evaluation == "OK" and (missing := incomplete_reason(seen, model.calibration, self._rules)):
-            return Judgement("NotDecidable", (alone, missing), heat=heat, is_partial=True)
-        reason = f"{alone}: its peak of {peak:.3g} deviations is {'not ' if evaluation == 'OK' else ''}above {level:.3g}"
-        return Judgement(evaluation, (reason,), heat=heat, is_partial=True)
+            return Judgement("NotDecidable", stated(alone, missing, gaps), heat=heat, is_partial=True)
+        compared = f"{'not ' if evaluation == 'OK' else ''}above {written_out(level, 3)}"
+        reason = f"{alone}: its peak of {written_out(peak, 3)} deviations is {compared}"
+        return Judgement(evaluation, stated(reason, gaps), heat=heat, is_partial=True)
+
+
+def stated(*reasons: str) -> tuple[str, ...]:
+    """Return the reasons that hold, without those that are ""."""
+    return tuple(filter(None, reasons))
 
 
 def in_view(prepared: PreparedPart) -> InView:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadInput, some_of
+from mdss.errors import BadInput, some_of, written_out
 from mdss.method.recipe import FusionSettings, ThresholdSettings
 from mdss.method.reference import Reference
 
@@ -97,6 +97,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the image cuts this part off clearly more than any good one; `at_edge_px` is its mask's `Grid.at_edge`."""
         return self.most_at_edge_px is not None and at_edge_px > MORE_AT_EDGE * self.most_at_edge_px + SOME_AT_EDGE_PX
 
+    @property
+    def most_missing(self) -> float:
+        """Return the largest share of its points that a good validation part lacks; infinite if that is not known."""
+        valid = self.reference.valid_point_ratio if self.reference else ()
+        return 1 - min(valid) if valid else math.inf
+
 
 def now() -> str:
     """Return the time as calibrations and model cards write it."""
@@ -105,7 +111,7 @@ def now() -> str:
 
 def percent(share: float) -> str:
     """Return a share as people read it; a small one such as 0.000001 is not rounded to 0."""
-    return f"{100 * share:.3g}%"
+    return f"{written_out(100 * share, 3)}%"
 
 
 def more_needed(count: int) -> str:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdss.errors import BadPart
+from mdss.errors import BadPart, written_out
 from mdss.method.grid import Cloud, Grid, all_three, is_measured
 from mdss.method.recipe import PointCloudSettings
 from mdss.method.table import Plane, find_table, removal_mm
@@ -123,12 +123,12 @@ def check_points(cloud: Float, measured: Bool) -> None:
         mark = repeated[firsts[counts.argmax()]]
         holding = np.count_nonzero((cloud == mark).all(axis=2))
         if holding > MOST_REPEATED:
-            sentence = f"{holding} pixels hold the same point ({', '.join(f'{value:g}' for value in mark)})"
+            sentence = f"{holding} pixels hold the same point ({', '.join(written_out(value, 6) for value in mark)})"
             raise BadPart(f"{sentence}; expected that of a pixel that was not measured to be marked as missing")
     points = cloud.reshape(-1, 3).take(np.flatnonzero(measured), axis=0)  # takes a third of the time of a mask
     if len(points) >= MIN_PART_POINTS and not is_plausible(extent := scene_extent(points)):
         expected = f"expected {PLAUSIBLE_MM[0]:g} mm to {PLAUSIBLE_MM[1] / 1000:g} m"
-        raise BadPart(f"the scene measures {extent:.4g} mm, {expected}: another unit?")
+        raise BadPart(f"the scene measures {written_out(extent)} mm, {expected}: another unit?")
 
 
 def scene_extent(points: NDArray[np.floating]) -> float:
@@ -156,7 +156,7 @@ def check_part(foreground: Bool, off_table: Bool, plane: Plane | None, settings:
     points = np.count_nonzero(foreground)
     if points >= MIN_PART_POINTS:
         return
-    limit = f"{removal_mm(plane, settings):.2g} mm (point_cloud.plane_removal_mm)" if plane else ""
+    limit = f"{written_out(removal_mm(plane, settings), 2)} mm (point_cloud.plane_removal_mm)" if plane else ""
     where = f"at least {limit} off the table" if plane else "in clusters large enough"
     scattered = np.count_nonzero(off_table) - points
     specks = f", beside {scattered} in specks of fewer than {settings.min_component_px} (point_cloud.min_component_px)" if scattered else ""

@@ -1,4 +1,4 @@
-"""The reference: scores and viewing conditions of the good validation parts of a calibration, with which drift is measured."""
+"""The reference: scores and viewing conditions of the good validation parts of a calibration, which later parts are compared with."""
 
 from __future__ import annotations
 

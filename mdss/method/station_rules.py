@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mdss.errors import written_out
 from mdss.method.calibration import Calibration
 from mdss.method.grid import Grid
 from mdss.settings import FusionSettings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Decision = Literal["OK", "NotOK", "NotDecidable"]
 DIGITS = range(4, 18)  # of a score in a sentence; 17 tell any two numbers apart
+MORE_MISSING, SOME_MISSING = 1.5, 0.01  # half of a product's good parts lacked up to 1.5 times what its other half did, of one 1.9 times
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
     if reason := missing_points_reason(part, rules):
         return "NotDecidable", reason
     if rules.guard_band_ratio and abs(score - threshold) <= rules.guard_band_ratio * threshold:
-        return "NotDecidable", f"score {score:.4g} lies within {rules.guard_band_ratio:.1%} of the threshold {threshold:.4g}"
+        found, limit = written_out(score), written_out(threshold)
+        return "NotDecidable", f"score {found} lies within {rules.guard_band_ratio:.1%} of the threshold {limit}"
     if score > threshold:
         found, limit = as_different_numbers(score, threshold)
         return "NotOK", f"score {found} is above the threshold {limit}"
@@ -53,7 +56,7 @@ def decide(score: float, part: InView, calibration: Calibration, rules: FusionSe
 
 def as_different_numbers(higher: float, lower: float) -> tuple[str, str]:
     """Return two different numbers as text, with as many digits as it takes to see that they differ."""
-    pairs = ((f"{higher:.{digits}g}", f"{lower:.{digits}g}") for digits in DIGITS)
+    pairs = ((written_out(higher, digits), written_out(lower, digits)) for digits in DIGITS)
     return next(pair for pair in pairs if pair[0] != pair[1])
 
 
@@ -61,6 +64,17 @@ def missing_points_reason(part: InView, rules: FusionSettings) -> str:
     """Return the sentence that too many of the part's points are missing; "" if enough were measured."""
     missing, allowed = part.invalid_point_ratio, rules.max_invalid_point_ratio
     return "" if missing <= allowed else f"{missing:.1%} of the part's points are missing; at most {allowed:.1%} are allowed"
+
+
+def unusual_gaps_reason(part: InView, calibration: Calibration, rules: FusionSettings) -> str:
+    """Return the sentence that the part lacks clearly more of its points than good ones do, which alone may be what its score shows.
+
+    "" if it does not or that is not known, and where `missing_points_reason` names the missing points already.
+    """
+    missing, most = part.invalid_point_ratio, calibration.most_missing
+    if missing_points_reason(part, rules) or missing <= MORE_MISSING * most + SOME_MISSING:
+        return ""
+    return f"{missing:.1%} of the part's points are missing; good ones of the validation lack at most {most:.1%}"
 
 
 def incomplete_reason(part: InView, calibration: Calibration, rules: FusionSettings) -> str:

@@ -119,7 +119,9 @@ def test_the_threshold_before_stands_below_the_new_one_with_how_far_it_moved(cop
     new, before = said[1], said[-1]
     assert new.startswith(f"threshold {23 * old:.4g} (") and before == f"threshold before {old:.4g} (0001): the new one is 23 times that"
     assert calibrate(copy.store, "--margin", "1") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"threshold before {23 * old:.4g} (0002): the new one is 0.0435 times that"
+    assert capsys.readouterr().out.splitlines()[-1] == f"threshold before {23 * old:.4g} (0002): 23 times the new one"
+    assert calibrate(copy.store, "--margin", "1") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"threshold before {old:.4g} (0003): the new one is the same"
 
 
 def test_the_scores_of_good_parts_that_were_collected_set_the_threshold(copy: Trained, kept: Kept, capsys: Capture) -> None:

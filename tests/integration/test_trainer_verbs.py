@@ -197,6 +197,17 @@ def test_of_two_trainings_of_one_recipe_the_second_is_told_who_is_first_and_leav
     assert steps_done(work / "rgb.checkpoint") > 0
 
 
+def test_ctrl_c_before_anything_was_learned_does_not_say_that_it_is_kept(made: Trained, tmp_path: Path) -> None:
+    words = Trainer(made, tmp_path).words
+    ends = {
+        "reading train: 1/": "train: stopped before anything was learned; the same command begins anew",
+        "colour branch: 1/": "train: stopped; what was learned is kept, the same command with --resume goes on from there",
+    }
+    for until, end in ends.items():
+        code, said = halting.run(words, until, lambda process: process.send_signal(signal.SIGINT))
+        assert code == 130 and [line for line in said if line.startswith("train: ")] == [end]
+
+
 def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken_training(made: Trained, copy: Trained) -> None:
     trainer, work = Trainer(made, copy.store), copy.store / NAME / WORK
     assert trainer.run(until="colour branch: 1/") == (130, "mdss: interrupted")

@@ -57,6 +57,32 @@ def test_two_files_of_one_scan_are_refused_as_a_dataset_refuses_them(tmp_path: P
         find_pairs(tmp_path, "test")
 
 
+@pytest.mark.parametrize(
+    ("kept", "other", "formats"), [("rgb/000.png", "xyz/000", ".tif, .tiff"), ("xyz/000.tiff", "rgb/000", ".png, .jpg")]
+)
+def test_a_file_without_its_partner_is_refused_in_its_turn_as_a_training_refuses_it(
+    tmp_path: Path, kept: str, other: str, formats: str
+) -> None:
+    for name in ("000", "001"):
+        record(tmp_path, name)
+    next(tmp_path.glob(f"{other}.*")).unlink()
+    lone, whole = find_pairs(tmp_path, "test")
+    with pytest.raises(BadInput, match=rf"^{tmp_path / kept}: found no partner, expected {tmp_path / other} with {formats}"):
+        read_pair(lone)
+    assert read_pair(whole)[0].shape == (64, 70, 3)
+
+
+def test_where_no_file_has_a_partner_the_first_is_named_at_once(tmp_path: Path) -> None:
+    for name in ("000", "001"):
+        record(tmp_path, name)
+        (tmp_path / "rgb" / f"{name}.png").rename(tmp_path / "rgb" / f"{name}_rgb.png")
+        (tmp_path / "xyz" / f"{name}.tiff").rename(tmp_path / "xyz" / f"{name}_xyz.tiff")
+    with pytest.raises(
+        BadInput, match=rf"^{tmp_path}/rgb/000_rgb.png: found no partner, expected {tmp_path}/xyz/000_rgb with .tif, .tiff$"
+    ):
+        find_pairs(tmp_path, "test")
+
+
 @pytest.mark.parametrize("wrong", ["grey", "16 bit", "no image", "cut image", "folder", "truncated", "no cloud", "other size", "integers"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str], wrong: str) -> None:
     record(tmp_path, "000")

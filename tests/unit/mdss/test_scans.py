@@ -22,13 +22,14 @@ from mdss.scan_files import png
 from mdss.scans import read_cloud, read_image, read_truth
 
 RGB = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
+CLOUD = RGB.astype(np.float32)
 DAMAGED = "cannot be read as an image, it is damaged, cut short, far too large or of another format; expected PNG, JPEG or TIFF"
 
 
-def said_of(path: Path) -> str:
-    """Return the sentence with which an image is refused, without its path."""
+def said_of(path: Path, read: Callable[[Path], NDArray[np.generic]] = read_image) -> str:
+    """Return the sentence with which a file is refused, without its path."""
     with pytest.raises(BadInput) as refused:
-        read_image(path)
+        read(path)
     return str(refused.value).removeprefix(f"{path}: ")
 
 
@@ -173,6 +174,44 @@ def test_a_tiff_that_says_it_is_to_be_turned_is_refused_for_its_cloud_is_not(tmp
         assert np.array_equal(read_image(path), RGB)
     else:
         assert said_of(path) == f"found a TIFF of orientation {orientation}, expected 1: pixels stored as they are seen"
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 9])
+def test_so_is_a_cloud_for_its_image_is_not_turned(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "000.tiff"
+    tifffile.imwrite(path, CLOUD, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    if orientation == 3:
+        assert said_of(path, read_cloud) == "found a TIFF of orientation 3, expected 1: pixels stored as they are seen"
+    else:
+        assert np.array_equal(read_cloud(path), CLOUD)
+
+
+@pytest.mark.parametrize(("stored", "read"), [(RGB, read_image), (CLOUD, read_cloud), (RGB[..., 0], read_truth)])
+def test_a_tiff_of_several_pages_is_refused_and_smaller_copies_of_the_first_do_no_harm(
+    tmp_path: Path, stored: NDArray[np.generic], read: Callable[[Path], NDArray[np.generic]]
+) -> None:
+    path = tmp_path / "000.tiff"
+    for is_copy in (True, False):
+        with tifffile.TiffWriter(path) as file:
+            file.write(stored, photometric="rgb" if stored.ndim == 3 else "minisblack")
+            file.write(stored[::2, ::2, ...].astype("u1"), subfiletype=int(is_copy))
+        if is_copy:
+            assert read(path).shape == stored.shape
+        else:
+            assert said_of(path, read) == "found a TIFF of several pages, expected one: what the others hold would be passed over"
+
+
+@pytest.mark.timeout(30)
+def test_a_damaged_tiff_whose_pages_lead_in_a_circle_is_refused_and_not_followed_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "000.tiff"
+    tifffile.imwrite(path, CLOUD, photometric="rgb", subfiletype=1, metadata=None)
+    content = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * tags, first)  # where the next page begins
+    path.write_bytes(content)
+    for read in (read_image, read_cloud):
+        assert said_of(path, read) == "found a TIFF of several pages, expected one: what the others hold would be passed over"
 
 
 def test_an_image_whose_name_is_not_in_utf_8_is_refused_and_ends_no_process(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_a_mark_that_no_point_can_have_is_a_missing_point_however_many_pixels_ho
     assert part.invalid_point_ratio == pytest.approx(80 / scene.block().sum())
 
 
-@pytest.mark.parametrize(("factor", "found"), [(0.001, "0.1177 mm"), (1000, "1.177e+05 mm")])
+@pytest.mark.parametrize(("factor", "found"), [(0.001, "0.1177 mm"), (1000, "117700 mm")])
 def test_a_cloud_in_another_unit_is_refused(factor: float, found: str) -> None:
     cloud = (BlockScan().cloud() * factor).astype(np.float32)
     assert f"the scene measures {found}, expected 1 mm to 5 m: another unit?" in refusal(grey(cloud), cloud)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mdss.method.grid import Grid
-from mdss.method.station_rules import InView, decide
+from mdss.method.reference import Reference
+from mdss.method.station_rules import InView, decide, unusual_gaps_reason
 from mdss.settings import FusionSettings
 from tests.parts import THRESHOLD, calibration
 
@@ -43,6 +44,10 @@ def test_a_part_that_the_image_cuts_off_is_never_ok_and_a_defect_stays_one(score
 @pytest.mark.parametrize(("score", "found"), [(2.5, "2.5"), (2.0001, "2.0001"), (math.nextafter(2, 3), "2.0000000000000004")])
 def test_a_score_hardly_above_the_threshold_is_told_with_the_digits_that_tell_them_apart(score: float, found: str) -> None:
     assert decided(WHOLE, score) == ("NotOK", f"score {found} is above the threshold 2")
+
+
+def test_a_score_far_above_the_threshold_is_told_as_people_write_numbers() -> None:
+    assert decided(WHOLE, 23456.7) == ("NotOK", "score 23460 is above the threshold 2")
 
 
 @pytest.mark.parametrize("score", [0.75 * THRESHOLD, 1.25 * THRESHOLD])
@@ -79,3 +84,17 @@ def test_the_edge_is_that_of_the_frame_not_of_the_grid_with_its_letterbox(frame:
     middle, upper = view(np.s_[22:42], np.s_[22:42], frame), view(np.s_[16:46], np.s_[16:46], frame)
     assert decided(middle)[0] == "OK"
     assert decided(upper)[0] == "NotDecidable"
+
+
+@pytest.mark.parametrize("missing", [0.06, 0.45, 0.55])
+def test_missing_points_are_a_reason_where_they_are_many_more_than_a_good_part_lacks_and_are_told_once(missing: float) -> None:
+    seen = Reference(rgb=(1.0, 1.0), sdf=(1.0, 1.0), brightness=(), valid_point_ratio=(0.97, 0.96), distance_mm=())
+    part, good = view(np.s_[10:40], np.s_[10:40], invalid=missing), calibration(reference=seen)
+    told = "45.0% of the part's points are missing; good ones of the validation lack at most 4.0%"
+    assert unusual_gaps_reason(part, good, FusionSettings()) == (told if missing == 0.45 else "")
+
+
+@pytest.mark.parametrize("reference", [None, calibration().reference])
+def test_what_good_parts_lack_is_not_guessed_where_a_model_does_not_tell(reference: Reference | None) -> None:
+    part = view(np.s_[10:40], np.s_[10:40], invalid=0.45)
+    assert unusual_gaps_reason(part, calibration(reference=reference), FusionSettings()) == ""

@@ -18,7 +18,7 @@ from mdss.method.presets import preset
 from mdss.method.recipe import FusionSettings
 from trainer import calibrate_verb
 from trainer.calibrate import Maps, calibration_of, with_threshold
-from trainer.calibrate_verb import chance_above_all, rise_sentence, score_rise_sentence
+from trainer.calibrate_verb import chance_above_all, how_far_it_moved, rise_sentence, score_rise_sentence
 
 PARTS, SIZE_PX = 6, 48
 
@@ -163,3 +163,16 @@ def test_a_calibration_of_before_there_was_agreement_has_none() -> None:
     stored = msgspec.to_builtins(found)
     del stored["fusion"]["score_agreement"]
     assert msgspec.convert(stored, Calibration).fusion.score_agreement == 0
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (0.5, "the new one is the same"), (0.50001, "the new one is the same"), (0.501, "the new one is 0.2% higher"),
+        (0.4, "the new one is 20% lower"), (1.0, "the new one is 2 times that"), (600, "the new one is 1200 times that"),
+        (0.025, "20 times the new one"),
+    ],
+)  # fmt: skip
+def test_how_far_a_threshold_moved_is_told_as_people_compare(new: float, words: str) -> None:
+    assert how_far_it_moved(0.5, new) == words
+    assert how_far_it_moved(0.0, 0.0) == "the new one is the same"

@@ -48,6 +48,14 @@ def test_the_left_is_the_part_as_it_was_seen_and_the_right_the_same_under_the_co
     assert np.abs(page[:64, 64:128] - expected).max() <= 1
 
 
+def test_a_caption_is_seen_to_its_last_word_however_many_reasons_there_are() -> None:
+    rgb, heat = np.full((224, 224, 3), 128, np.uint8), np.zeros((224, 224), np.float32)
+    reasons = "; ".join(["one more reason"] * 20)
+    pages = [decoded(evidence.draw(rgb, heat, level=3.0, caption=f"part-0001  NotDecidable: {reasons} {last}")) for last in "ab"]
+    assert pages[0].shape == pages[1].shape and (pages[0] != pages[1]).any()
+    assert (pages[0][448:, -evidence.MARGIN_PX :] == evidence.DARK).all()  # no line runs out of the picture
+
+
 def test_the_file_is_what_its_reference_says(tmp_path: Path) -> None:
     png, _ = picture()
     reference = evidence.EvidenceFolder(tmp_path / "with space").write("r1", png)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mdss.method import fusion
-from mdss.method.calibration import Statistics
+from mdss.method.calibration import Calibration, Statistics
+from mdss.method.reference import Reference
 from mdss.settings import FusionSettings
 from mdss.wire.messages import Judged
 from mdss.wire.verdict import Branch, UndefinedCode, Verdict
@@ -75,6 +76,32 @@ def test_more_missing_points_than_are_allowed_leave_it_undecided_and_say_how_man
     judgement = judge(part(invalid=0.75))
     assert judgement.evaluation == "NotDecidable"
     assert "75.0% of the part's points are missing; at most 50.0%" in judgement.reasons[0]
+
+
+@pytest.mark.parametrize(("peak", "told"), [(1.0, 0), (1.42, 1), (1.5, 1)])  # OK, in the guard band, NotOK
+def test_whoever_reads_why_a_part_is_not_ok_learns_that_it_lacks_many_more_points_than_good_ones(peak: float, told: int) -> None:
+    held = model()
+    held.calibration = seen_whole()
+    judge = Judge({"cap/0001": held}, FusionSettings(guard_band_ratio=0.1))
+    joined = part(peak=peak, invalid=0.45)
+    verdict = verdict_of(JudgedPart(joined, judge.judge(joined), held), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50)
+    assert verdict.reasons[1:] == ("45.0% of the part's points are missing; good ones of the validation lack at most 4.0%",) * told
+    assert judge.judge(part(peak=peak, invalid=0.05)).reasons == verdict.reasons[:1]
+
+
+def test_one_branch_alone_tells_it_too() -> None:
+    held = model()
+    held.calibration = seen_whole()
+    judgement = Judge({"cap/0001": held}, FusionSettings(degraded_policy="single_branch")).judge(
+        part(("sdf",), "LATE", peak=9.0, invalid=0.45)
+    )
+    assert judgement.evaluation == "NotOK" and "45.0% of the part's points are missing" in judgement.reasons[1]
+
+
+def seen_whole() -> Calibration:
+    """Return a calibration from good parts that lack 3 and 4 % of their points."""
+    seen = Reference(rgb=(1.0, 1.0), sdf=(1.0, 1.0), brightness=(), valid_point_ratio=(0.97, 0.96), distance_mm=())
+    return calibration(reference=seen)
 
 
 @pytest.mark.parametrize(("peak", "evaluation"), [(1.0, "NotDecidable"), (1.5, "NotOK")])
