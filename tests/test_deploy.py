@@ -227,33 +227,6 @@ def test_a_retraining_that_was_killed_is_told_after_three_days_until_the_next_be
     promtool_agrees(tmp_path, KILLED, series, {0: (), 3: (), 4: ("killed",), 6: ("killed",), 7: (), 11: ("killed",)})
 
 
-def test_the_container_runs_the_station_unprivileged_and_is_asked_whether_it_is_ready() -> None:
-    text = (DEPLOY / "Dockerfile").read_text()
-    assert text.splitlines()[1].startswith("FROM python:3.11-slim")
-    user, entry, health = (text.index(word) for word in ("\nUSER mdss", "\nENTRYPOINT", "\nHEALTHCHECK"))
-    assert user < entry < health
-    assert f"127.0.0.1:{Settings().http.port}/readyz" in text
-    for source in re.findall(r"source/(\S+) ", text):
-        assert (ROOT / source).exists()
-
-
-def test_the_recipe_for_containers_names_verbs_that_exist_and_mounts_every_file_that_the_example_settings_name() -> None:
-    recipe = (DEPLOY / "README.md").read_text().partition("## In a container")[2].partition("## ")[0].replace("\\\n", " ")
-    runs = [line.strip() for line in recipe.splitlines() if line.startswith("    docker run ")]
-    verbs = [words.split() for words in re.findall(r" mdss +(model .*)$", "\n".join(runs), re.MULTILINE)]
-    assert [words[1] for words in verbs] == ["import", "promote"]
-    for words in verbs:
-        assert {word for word in words if word.startswith("--")} <= options_of(verb_of(words))
-    settings = load_settings(ROOT / "config" / "station.example.yaml")
-    for inside in (
-        "/etc/mdss/station.yaml",
-        settings.alerts.password_file,
-        settings.station.state_directory,
-        settings.station.runtime_directory,
-    ):
-        assert re.search(rf"--volume \S+:{inside}(:ro)? ", runs[-1]), inside
-
-
 def test_by_hand_the_user_is_made_also_where_its_folder_is_not_there_yet() -> None:
     by_hand = (DEPLOY / "README.md").read_text().partition("### The same by hand")[2].partition("## ")[0]
     assert "sudo install -D -m 0644 deploy/mdss.sysusers.conf /etc/sysusers.d/mdss.conf && " in by_hand  # Debian has no such folder

@@ -24,7 +24,7 @@ MEANINGS = {
     3: "nothing new: fewer new good parts than --least-new were collected",
     4: "refused data: after the checks too few parts are left",
     5: "held back: the gate found the new model worse; it stays in the store without a link, with its report",
-    6: "busy: another retraining of the recipe is running",
+    6: "busy: another training of the recipe is running",
     130: "interrupted: the next run goes on with it, or begins anew where nothing was learned yet",
 }
 Clock = Callable[[], int]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from mdss.settings import FusionSettings, Settings, StationSettings, load_settin
 from tests.fakes import FakeClock
 from workers.fusion import configuration_id
 
-OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
+ROOT = Path(__file__).parents[3]
+OPERATIONS, DEFAULTS = ROOT / "docs" / "operations.md", ROOT / "config" / "default.yaml"
 FILE = "station:\n  state_directory: state\n  runtime_directory: run\n"
 
 
@@ -46,6 +48,22 @@ def test_the_page_on_operations_names_the_keys_that_a_reload_takes_over_and_who_
     section = OPERATIONS.read_text("utf-8").partition("\n## Reload\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]+?) \|", section, re.MULTILINE)
     assert rows == [(key, taker) for key, taker in APPLIED_BY.items() if taker != "restart"]
+
+
+def keys_meant(sections: str, rule: str) -> set[str]:
+    """Return which keys the head of default.yaml means by one of its rules, such as `all but enabled`."""
+    but = rule.removeprefix("all but ") if rule.startswith("all but ") else ""
+    names = ["*"] if rule.startswith("all") else rule.split(", ")
+    known = [key for key in APPLIED_BY if key.split(".")[0] in sections.split(", ")]
+    return {key for key in known for name in names if fnmatch(key, f"*.{name}") and not (but and key.endswith(f".{but}"))}
+
+
+def test_the_default_settings_say_in_their_head_what_a_reload_takes_over() -> None:
+    rules = re.findall(
+        r"(?:^#|  ) {2,}(\w+(?:, \w+)*): (.+?)(?=   |$)", DEFAULTS.read_text("utf-8").partition("\nstation:")[0], re.MULTILINE
+    )
+    assert len(rules) == 5
+    assert set().union(*(keys_meant(*each) for each in rules)) == {key for key, taker in APPLIED_BY.items() if taker != "restart"}
 
 
 @pytest.mark.parametrize("name", ["line-3", "yes", "null", "1:30", "1e3", "0x1F", "007", "."])
