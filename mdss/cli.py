@@ -20,7 +20,7 @@ except KeyboardInterrupt:  # most of the time before a verb handles Ctrl-C itsel
     raise SystemExit(130) from None
 
 FAILED, MISUSED = 1, 2
-INTERRUPTED = 130  # exit code that a shell reports after SIGINT
+INTERRUPTED, UNREAD = 130, 141  # exit codes that a shell reports after SIGINT, and after SIGPIPE
 STATION = "run"  # `mdss run` handles SIGTERM itself; before it does, being killed by SIGTERM is a clean end for systemd
 EXAMPLE = "Example: mdss demo"
 
@@ -77,16 +77,20 @@ def mdss() -> None:
     """Find defects on parts from colour and shape, at an inspection station.
 
     Exit codes: 0 done, 1 failed, 2 something that was given is wrong (an option, a file, a setting), 130 stopped by Ctrl-C, SIGTERM or
-    SIGHUP. Those of `run` and `retrain`, and more on the others, are in docs/operations.md.
+    SIGHUP, 141 stopped because nobody reads the output any more, as in `mdss watch | head`. Those of `run` and `retrain`, and more on the
+    others, are in docs/operations.md.
     """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by Ctrl-C, SIGTERM or SIGHUP."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by a signal, 141 output unread."""
     words = sys.argv[1:] if arguments is None else arguments
-    # SIGINT stays as it is: a shell's background job ignores it
-    with nullcontext() if words[:1] == [STATION] else signals_as_interrupt((signal.SIGTERM, signal.SIGHUP)):
-        return _run(words)
+    try:
+        # SIGINT stays as it is: a shell's background job ignores it
+        with nullcontext() if words[:1] == [STATION] else signals_as_interrupt((signal.SIGTERM, signal.SIGHUP)):
+            return _run(words)
+    except (SystemExit, BrokenPipeError):  # SystemExit is how click and rich end a verb at a broken pipe; no verb raises it
+        return UNREAD
 
 
 def _run(words: list[str]) -> int:

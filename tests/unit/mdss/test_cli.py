@@ -128,6 +128,19 @@ def test_ctrl_c_while_python_reads_what_every_verb_needs_is_a_sentence_too(tmp_p
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "mdss: interrupted\n")
 
 
+@pytest.mark.parametrize("words", ["--help", "check a.yaml", "doctor --config a.yaml", "check none.yaml"])
+def test_a_verb_whose_output_nobody_reads_any_more_ends_without_a_word_and_with_the_code_of_sigpipe(tmp_path: Path, words: str) -> None:
+    (tmp_path / "a.yaml").write_text("station: {name: line-3}")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as unread:
+        is_refusal = "none.yaml" in words
+        stdout, stderr = (subprocess.DEVNULL, unread) if is_refusal else (unread, subprocess.PIPE)
+        program = [sys.executable, "-m", "mdss.cli", *words.split()]
+        done = subprocess.run(program, stdout=stdout, stderr=stderr, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr or b"") == (141, b"")
+
+
 def test_help_lists_every_verb_and_imports_none() -> None:
     script = (
         "import sys; from mdss import cli; code = cli.main(['--help']); sys.exit(code or ('zmq' in sys.modules or 'torch' in sys.modules))"
