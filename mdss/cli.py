@@ -95,16 +95,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     code, sentence = _outcome(words)
-    if sentence:  # said once the error is gone, which keeps loops open: the progress lines that these end with come before
-        click.echo(_log_line(sentence) if words[:1] == [STATION] else f"mdss: {sentence}", err=True)
+    # said once the error is gone, which keeps loops open: the progress lines that these end with come before
+    if sentence and words[:1] == [STATION]:
+        _log(sentence)
+    elif sentence:
+        click.echo(f"mdss: {sentence}", err=True)
     return code
 
 
-def _log_line(sentence: str) -> str:
-    """Return the last line of the station, whose stderr is its log."""
-    from mdss.logs import last_line  # imported here because no other verb needs it
+def _log(sentence: str) -> None:
+    """Write the last line of the station to stderr, its log, which nobody may be reading: its exit code stays what systemd goes by."""
+    from mdss.logs import StandardError, last_line  # imported here because no other verb needs them
 
-    return last_line("mdss", sentence)
+    StandardError().msg(last_line("mdss", sentence))
 
 
 def _outcome(words: list[str]) -> tuple[int, str]:

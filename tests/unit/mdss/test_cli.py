@@ -128,17 +128,29 @@ def test_ctrl_c_while_python_reads_what_every_verb_needs_is_a_sentence_too(tmp_p
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "mdss: interrupted\n")
 
 
-@pytest.mark.parametrize("words", ["--help", "check a.yaml", "doctor --config a.yaml", "check none.yaml"])
-def test_a_verb_whose_output_nobody_reads_any_more_ends_without_a_word_and_with_the_code_of_sigpipe(tmp_path: Path, words: str) -> None:
-    (tmp_path / "a.yaml").write_text("station: {name: line-3}")
+def unread(folder: Path, words: str, stream: str) -> tuple[int, bytes]:
+    """Run `mdss` where nobody reads one of its two outputs; return its exit code, and what it says on the other."""
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "wb") as unread:
-        is_refusal = "none.yaml" in words
-        stdout, stderr = (subprocess.DEVNULL, unread) if is_refusal else (unread, subprocess.PIPE)
-        program = [sys.executable, "-m", "mdss.cli", *words.split()]
-        done = subprocess.run(program, stdout=stdout, stderr=stderr, cwd=tmp_path, check=False)
-    assert (done.returncode, done.stderr or b"") == (141, b"")
+    with os.fdopen(writing, "wb") as broken:
+        outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: broken}
+        done = subprocess.run([sys.executable, "-m", "mdss.cli", *words.split()], cwd=folder, check=False, **outputs)
+    return done.returncode, (done.stdout or b"") + (done.stderr or b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "stream"),
+    [("--help", "stdout"), ("check a.yaml", "stdout"), ("doctor --config a.yaml", "stdout"), ("check none.yaml", "stderr")],
+)
+def test_a_verb_whose_output_nobody_reads_any_more_ends_without_a_word_and_with_the_code_of_sigpipe(
+    tmp_path: Path, words: str, stream: str
+) -> None:
+    (tmp_path / "a.yaml").write_text("station: {name: line-3}")
+    assert unread(tmp_path, words, stream) == (141, b"")
+
+
+def test_a_station_whose_log_nobody_reads_tells_systemd_all_the_same_that_its_settings_are_wrong(tmp_path: Path) -> None:
+    assert unread(tmp_path, "run --config none.yaml", "stderr") == (2, b"")
 
 
 def test_help_lists_every_verb_and_imports_none() -> None:
