@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
@@ -133,7 +134,7 @@ def unread(folder: Path, words: str, stream: str) -> tuple[int, bytes]:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as broken:
-        outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: broken}
+        outputs: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: broken}
         done = subprocess.run([sys.executable, "-m", "mdss.cli", *words.split()], cwd=folder, check=False, **outputs)
     return done.returncode, (done.stdout or b"") + (done.stderr or b"")
 
