@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -126,7 +125,7 @@ def command(directory: Path, config: Path, source: str, as_json: bool, **choices
         summary = report.summary(sender, seconds)
     click.echo(msgspec.json.encode(summary).decode() if as_json else _line(summary))
     is_good = report.tally.is_good and not (summary["unreadable"] or summary["rejected"] or summary["unanswered"])
-    sys.exit(0 if is_good else 1)
+    raise click.exceptions.Exit(0 if is_good else 1)
 
 
 def _plan(directory: Path, recipes: tuple[str, ...], choices: dict[str, Any]) -> Plan:

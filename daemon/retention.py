@@ -13,10 +13,10 @@ from daemon.clock_watch import ClockWatch, Misdated, true_time
 from mdss.errors import MdssError
 
 EVERY_NS, DAY_NS = 3600 * 10**9, 86_400 * 10**9
-# in the state directory; the last four are left half written by processes that were killed
+# in the state directory; the last five are left half written by processes that were killed
 KEPT = (
     *("evidence/*.png", "quarantine/*.json", "quarantine/rgb/*.png", "quarantine/xyz/*.tiff"),
-    *(".*-*.partial", "collect_all/.*-*.partial", "drift/.*-*.partial", "retrain/.*-*.partial"),
+    *(".*-*.partial", "collect_all/.*-*.partial", "drift/.*-*.partial", "retrain/.*-*.partial", "retrain/plans/.*-*.partial"),
 )
 log = structlog.get_logger()
 

@@ -35,7 +35,7 @@ COLOURS = {"running": "green", "error": "bold red", "degraded": "yellow", "stopp
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(file: Path, as_json: bool) -> None:
-    """Check whether FILE is a valid settings file; if not, say what is wrong in which line."""
+    """Check whether FILE is a valid settings file; if so, show what its station uses, if not, say what is wrong in which line."""
     try:
         settings = checked_settings(file)
     except BadInput as error:
@@ -52,7 +52,10 @@ def check(file: Path, as_json: bool) -> None:
 
 
 def _summary(file: Path, settings: Settings) -> str:
-    return f"{file}: station {settings.station.name}, recipes {', '.join(settings.models.recipes)}, cameras at {settings.camera.endpoint}"
+    rows = dict(settings.places())
+    width = max(map(len, rows))
+    named = f"{file}: station {settings.station.name}, recipes {', '.join(settings.models.recipes)}"
+    return "\n".join((named, *(f"  {place:{width}}  {value}" for place, value in rows.items())))
 
 
 @click.command(epilog="Example: mdss status --config station.yaml")

@@ -55,9 +55,20 @@ keep_release() {
 	trap - EXIT
 }
 
-# Ask the new release, as the user that will run it, whether it would start with the station's settings.
+# Ask the new release, as the user that will run it, whether it would start with the settings in NAME.yaml.
 check_settings() {
-	runuser -u mdss -- "$RELEASE/bin/mdss" check "$ETC/station.yaml"
+	runuser -u mdss -- "$RELEASE/bin/mdss" check "$ETC/$1.yaml" || fail "the new release refuses $ETC/$1.yaml (above); $BEFORE stays"
+}
+
+# Print each station that runs or is enabled: mdss with the settings in station.yaml, mdss@NAME with those in NAME.yaml.
+stations() {
+	for file in "$ETC"/*.yaml; do
+		unit=mdss@$(basename "$file" .yaml)
+		[ "$unit" != mdss@station ] || unit=mdss
+		if systemctl --quiet is-enabled "$unit" || systemctl --quiet is-active "$unit"; then
+			echo "$unit"
+		fi
+	done
 }
 
 switch_to() {

@@ -20,7 +20,7 @@ except KeyboardInterrupt:  # most of the time before a verb handles Ctrl-C itsel
     raise SystemExit(130) from None
 
 FAILED, MISUSED = 1, 2
-INTERRUPTED = 130  # exit code that a shell reports after SIGINT
+INTERRUPTED, UNREAD = 130, 141  # exit codes that a shell reports after SIGINT, and after SIGPIPE
 STATION = "run"  # `mdss run` handles SIGTERM itself; before it does, being killed by SIGTERM is a clean end for systemd
 EXAMPLE = "Example: mdss demo"
 
@@ -77,30 +77,37 @@ def mdss() -> None:
     """Find defects on parts from colour and shape, at an inspection station.
 
     Exit codes: 0 done, 1 failed, 2 something that was given is wrong (an option, a file, a setting), 130 stopped by Ctrl-C, SIGTERM or
-    SIGHUP. Those of `run` and `retrain`, and more on the others, are in docs/operations.md.
+    SIGHUP, 141 stopped because nobody reads the output any more, as in `mdss watch | head`. Those of `run` and `retrain`, and more on the
+    others, are in docs/operations.md.
     """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by Ctrl-C, SIGTERM or SIGHUP."""
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 usage or configuration, 130 stopped by a signal, 141 output unread."""
     words = sys.argv[1:] if arguments is None else arguments
-    # SIGINT stays as it is: a shell's background job ignores it
-    with nullcontext() if words[:1] == [STATION] else signals_as_interrupt((signal.SIGTERM, signal.SIGHUP)):
-        return _run(words)
+    try:
+        # SIGINT stays as it is: a shell's background job ignores it
+        with nullcontext() if words[:1] == [STATION] else signals_as_interrupt((signal.SIGTERM, signal.SIGHUP)):
+            return _run(words)
+    except (SystemExit, BrokenPipeError):  # SystemExit is how click and rich end a verb at a broken pipe; no verb raises it
+        return UNREAD
 
 
 def _run(words: list[str]) -> int:
     code, sentence = _outcome(words)
-    if sentence:  # said once the error is gone, which keeps loops open: the progress lines that these end with come before
-        click.echo(_log_line(sentence) if words[:1] == [STATION] else f"mdss: {sentence}", err=True)
+    # said once the error is gone, which keeps loops open: the progress lines that these end with come before
+    if sentence and words[:1] == [STATION]:
+        _log(sentence)
+    elif sentence:
+        click.echo(f"mdss: {sentence}", err=True)
     return code
 
 
-def _log_line(sentence: str) -> str:
-    """Return the last line of the station, whose stderr is its log."""
-    from mdss.logs import last_line  # imported here because no other verb needs it
+def _log(sentence: str) -> None:
+    """Write the last line of the station to stderr, its log, which nobody may be reading: its exit code stays what systemd goes by."""
+    from mdss.logs import StandardError, last_line  # imported here because no other verb needs them
 
-    return last_line("mdss", sentence)
+    StandardError().msg(last_line("mdss", sentence))
 
 
 def _outcome(words: list[str]) -> tuple[int, str]:

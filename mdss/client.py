@@ -129,12 +129,18 @@ class FrameSender:
         if not crowd:
             return True
         is_oldest = self.overflow_policy == "drop_oldest"
-        dropped = crowd[0] if is_oldest else header
-        _remember(self.dropped, dropped.frame_id, dropped.part_id)
-        self.dropped_count += 1
-        if is_oldest:
-            self._frames.forget(dropped.frame_id)
+        dropped, count = crowd[0] if is_oldest else header, self.dropped_count + 1
+        try:
+            self._drop(dropped, count)
+        except BaseException:
+            self._drop(dropped, count)  # all of it, at whatever line Ctrl-C was pressed
+            raise
         return is_oldest
+
+    def _drop(self, header: camera.FrameHeader, count: int) -> None:
+        self._frames.forget(header.frame_id)
+        _remember(self.dropped, header.frame_id, header.part_id)
+        self.dropped_count = count
 
     def _offer(self, frame: OutstandingFrame) -> None:
         """Let a frame leave; with `wait`, wait until there is credit for it, and raise MdssError if there is none in time."""

@@ -240,13 +240,10 @@ def _check_folder(folder: Path, file: SettingsFile) -> None:
         raise file.refusal("", f"found the folder {folder}, expected one whose name is in UTF-8") from error
 
 
-def _check_no_home(section: Section, file: SettingsFile, above: str = "") -> None:
+def _check_no_home(settings: Settings, file: SettingsFile) -> None:
     """Refuse a path that begins with ~: only a shell knows whose home that is, and a folder of this name would be made."""
-    for field in msgspec.structs.fields(section):
-        value, place = getattr(section, field.name), f"{above}{field.name}"
-        if isinstance(value, Section):
-            _check_no_home(value, file, f"{place}.")
-        elif field.type in (Endpoint, Location, Location | None) and (value or "").removeprefix(IPC).startswith("~"):
+    for place, value in settings.places():
+        if value.removeprefix(IPC).startswith("~"):
             raise file.refusal(place, f"found {value[:LONGEST_SHOWN]}, expected a path without ~, which stands for no home folder here")
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta
 
 from mdss.errors import BadInput
 from mdss.misfit import LONGEST_SHOWN
 from mdss.settings_file import SettingsFile
-from mdss.settings_types import TCP, Location, Section
+from mdss.settings_types import TCP, HttpHost, HttpPort, Location, Section
 
 PLAIN_LOOPBACK = "tcp://127.0.0.1:"  # the only address that may be used without keys, if security.plain_loopback allows it
 LOOPBACK_HOST = re.compile(r"localhost|::1|127(\.[0-9]+){3}")
@@ -21,8 +18,8 @@ LOOPBACK_HOST = re.compile(r"localhost|::1|127(\.[0-9]+){3}")
 class HttpSettings(Section, frozen=True):
     """The station's HTTP pages: address and token."""
 
-    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z", description="an address of this machine")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65_535)] = 8420
+    host: HttpHost = "127.0.0.1"
+    port: HttpPort = 8420
     token_file: Location | None = None
 
 

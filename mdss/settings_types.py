@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -34,6 +35,8 @@ Endpoint = Annotated[
         description="ipc://PATH or tcp://ADDRESS:PORT (an address of this machine, or 0.0.0.0 for all of them; a port from 1 to 65535)",
     ),
 ]
+HttpHost = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z", description="an address of this machine")]
+HttpPort = Annotated[int, Meta(ge=1, le=65_535)]
 Device = Annotated[str, Meta(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})\Z", description="auto, cpu or cuda:N")]
 RedisUrl = Annotated[
     str,
@@ -43,6 +46,7 @@ RedisUrl = Annotated[
         f"(alerts.password_file names its file); with rediss:// options out of {', '.join(TLS_NAMES)}",
     ),
 ]
+PLACES = (Location, Location | None, Endpoint, RedisUrl, HttpHost, HttpPort)
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0.1, le=3600)]
 SidePx = Annotated[int, Meta(ge=SMALLEST_SIDE_PX, le=LARGEST_SIDE_PX)]
@@ -51,3 +55,12 @@ Threads = Annotated[int, Meta(ge=1, le=64)]
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of all sections: immutable, and unknown keys are refused."""
+
+    def places(self, above: str = "") -> Iterator[tuple[str, str]]:
+        """Yield each folder, file, address and port that is named here, after its key as in `camera.endpoint`; not those that are null."""
+        for field in msgspec.structs.fields(self):
+            value, place = getattr(self, field.name), f"{above}{field.name}"
+            if isinstance(value, Section):
+                yield from value.places(f"{place}.")
+            elif field.type in PLACES and value is not None:
+                yield place, str(value)

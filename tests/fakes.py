@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import NoReturn
+
+import pytest
+import zmq
 
 from daemon.clock_watch import Clocks, ClockWatch
 from daemon.process_table import ProcessSpec
@@ -46,6 +51,22 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s += seconds
+
+
+def clock_of_waits(patch: pytest.MonkeyPatch, module: ModuleType) -> FakeClock:
+    """Return what a module has as its clock now: it moves by what this thread waits for in vain at sockets, however busy the cores are."""
+    clock, original, waiting = FakeClock(), zmq.Socket.poll, threading.current_thread()
+
+    def poll(socket: zmq.Socket[bytes], timeout_ms: int, flags: int = zmq.POLLIN) -> int:
+        if threading.current_thread() is not waiting:
+            return original(socket, timeout_ms, flags)
+        found = original(socket, 0, flags)
+        clock.advance(0 if found else timeout_ms / 1000)
+        return found
+
+    patch.setattr(zmq.Socket, "poll", poll)
+    patch.setattr(module, "time", SimpleNamespace(monotonic=clock))
+    return clock
 
 
 class Nobody:

@@ -1,12 +1,15 @@
-"""A verb as a process of its own that stands still where its progress says it is, however late a test reads that."""
+"""Verbs that are stopped at a certain place: a process that stands still where its progress says it is, or Ctrl-C at certain lines."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from types import CodeType, FrameType
+from typing import Any
 
 Process = subprocess.Popen[str]
 HALTS = """
@@ -46,3 +49,22 @@ def run(words: Sequence[str], until: str = "", then: Callable[[Process], None] =
                 then(process)
                 process.send_signal(signal.SIGCONT)
     return process.returncode, said
+
+
+def with_ctrl_c(action: Callable[[], Any], is_time: Callable[[CodeType], bool]) -> Any:
+    """Do something, and press Ctrl-C at each line of the functions for which it is time, until it is heard; return what comes of it."""
+    presses = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        if event == "line" and is_time(frame.f_code):
+            next(presses)
+            signal.raise_signal(signal.SIGINT)  # Python ends the tracing where this raises
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return action()
+    finally:
+        sys.settrace(before)
+        assert next(presses) > 0

@@ -18,31 +18,13 @@ from daemon.process_table import process_table, processes
 from mdss import cli
 from mdss.settings import Settings, load_settings
 from tests.pages import options_of, verb_of
+from tests.units import DEPLOY, UNITS, start_line, unit
 from trainer.retrain_outcome import EXIT_CODES
 
 pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).resolve().parents[1]
-DEPLOY = ROOT / "deploy"
-UNITS = ("mdss.service", "mdss-retrain@.service", "mdss-retrain@.timer")
 MDSS = "/opt/mdss/.venv/bin/mdss"
 WORST_EXPOSURE = 2.0  # of 10; "OK" begins below 5
-
-
-def unit(name: str) -> dict[str, dict[str, str]]:
-    """Return a unit's sections; the values of a key that is given several times are joined by lines."""
-    sections: dict[str, dict[str, str]] = {}
-    for line in (DEPLOY / name).read_text().splitlines():
-        if line.startswith("["):
-            section = sections.setdefault(line.strip("[]"), {})
-        elif line and not line.startswith("#"):
-            key, value = line.split("=", 1)
-            section[key] = f"{section[key]}\n{value}" if key in section else value
-    return sections
-
-
-def start_line(name: str) -> list[str]:
-    """Return the words of the one command that a service starts."""
-    return unit(name)["Service"]["ExecStart"].split()
 
 
 def seconds(text: str) -> float:
@@ -253,7 +235,7 @@ def test_systemd_finds_no_fault_in_the_units(installed_units: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", ["mdss.service", "mdss-retrain@.service"])
+@pytest.mark.parametrize("name", ["mdss.service", "mdss@.service", "mdss-retrain@.service"])
 def test_systemd_finds_the_sandbox_tight(installed_units: Path, name: str) -> None:
     command = [ANALYZE, "security", "--offline=true", f"--threshold={WORST_EXPOSURE * 10:.0f}", str(installed_units / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

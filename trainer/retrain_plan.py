@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -98,9 +99,16 @@ def link_parts(parts: Sequence[CollectedScan], work: Path) -> list[CollectedScan
     try:
         return [part for part in parts if link_part(part.folder, work / PARTS / part.part.result_id)]
     except OSError as error:
-        shutil.rmtree(work, ignore_errors=True)
+        discard(work)
         why = error.strerror or error
         raise MdssError(f"{work}: scans cannot be kept for the training ({why}); expected a folder with room for them") from error
+
+
+def discard(work: Path) -> None:
+    """Remove an unfinished training, its plan first: with what an interrupt leaves of the rest nobody goes on."""
+    with suppress(OSError):
+        (work / PLAN).unlink()
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def link_part(folder: Path, own: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +35,7 @@ from trainer.gathering import (
 )
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import RetrainEnded
-from trainer.retrain_plan import PLAN, Plan, assign_uses, last_refusals, link_parts
+from trainer.retrain_plan import PLAN, Plan, assign_uses, discard, last_refusals, link_parts
 from trainer.train import MIN_TRAINING_PARTS, check_usable, with_absolute_paths
 
 DEFAULT_PRESET = "edge"
@@ -121,7 +120,7 @@ def plan_of(order: RetrainOrder, recipe: Recipe, champion: ModelFolder | None) -
         undecided = next((each.version for each in stored if is_undecided(each)), "")
         require_new_parts(order, gathered, learned, champion.version if champion else "", undecided)
     check_usable(recipe, order.device)
-    shutil.rmtree(order.work, ignore_errors=True)
+    discard(order.work)
     examined = examine_parts(order, recipe, champion, base, gathered)
     side_of = sides_among((each.part for each in gathered.kept), base, order.amounts.shares)
     good, defects = link_parts(examined.accepted, order.work), link_parts(gathered.defects, order.work)
@@ -213,7 +212,7 @@ def require_enough(order: RetrainOrder, plan: Plan) -> None:
     lacking += shortage("parts to train on", len(plan.base_train) + len(plan.of("train")), MIN_TRAINING_PARTS)
     lacking += shortage("parts to set the threshold from", len(plan.base_validation) + len(plan.of("validation")), MIN_PARTS)
     if lacking:
-        shutil.rmtree(order.work, ignore_errors=True)  # nobody would continue with them, and the station needs the room
+        discard(order.work)  # nobody would continue with them, and the station needs the room
         why = in_words(plan.refused) or "none"
         raise RetrainEnded("refused_data", f"{'; '.join(lacking)}. Refused: {why}; {order.last_plan} has the reason for each")
 

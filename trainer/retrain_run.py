@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -22,7 +21,7 @@ from trainer.gathering import DIGEST, FOLDER, LEARNED, LEFT_OUT, SHOWN, UNIT
 from trainer.retrain_gate import recheck_labels, record_held_back, run_gate
 from trainer.retrain_order import RetrainOrder
 from trainer.retrain_outcome import EXIT_CODES, AttemptRecord, End, RetrainEnded, only_training
-from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, read_plan
+from trainer.retrain_plan import MADE_MODEL, PLAN, Plan, base_set, collected_set, discard, read_plan
 from trainer.retrain_planning import check_order, defects_since, is_undecided, plan_of, recipe_of, require_enough
 from trainer.train import TrainingOrder, check_usable, train_and_store
 
@@ -55,7 +54,7 @@ def retrain(order: RetrainOrder) -> Result:
     folder = model_store.recipe_folder(order.store, order.name)
     run = Run(order, AttemptRecord(order.folder, order.name))
     try:
-        with only_training(folder, order.name), signals_as_interrupt(), run.record, interrupts_explained(order):
+        with only_training(folder, order.name), signals_as_interrupt(), run.once_done, run.record, interrupts_explained(order):
             return run.result("candidate", run.candidate())
     except RetrainEnded as ended:
         return run.result(ended.outcome, str(ended))
@@ -77,6 +76,7 @@ class Run:
         self._order, self.record = order, record
         self._plan: Plan | None = None
         self._version = self._report = ""
+        self.once_done = ExitStack()  # closes after the record: until then nothing stops what is done already
 
     def candidate(self) -> str:
         """Make the candidate and return the sentence about it. RetrainEnded says why there is none."""
@@ -95,8 +95,8 @@ class Run:
         verdict = recheck_labels(order, plan, run_gate(order, plan, model))
         self._report = str(verdict.report_path)
         sentence = self._place(plan, model, verdict) if verdict.is_passed else record_held_back(order, verdict)
-        with signals_ignored():
-            shutil.rmtree(order.work)  # last, so that a run interrupted before this finds the finished model
+        self.once_done.enter_context(signals_ignored())
+        discard(order.work)  # last, so that a run interrupted before this finds the finished model
         if not verdict.is_passed:
             raise RetrainEnded("held_back", sentence)
         return sentence
@@ -189,7 +189,7 @@ def model_of(order: RetrainOrder, plan: Plan) -> ModelFolder:
     except CutOff:
         raise
     except MdssError:
-        shutil.rmtree(order.work)
+        discard(order.work)
         raise
     write_whole(order.work / MADE_MODEL, model.version.encode("ascii"))
     return model

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from mdss.errors import BadInput, BadPart
+from mdss.interrupts import signals_ignored
 from mdss.method import model_store
 from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
@@ -141,7 +142,8 @@ def train(order: TrainingOrder, resume: bool = False) -> ModelFolder:
         prepare_work_folder(work, plan, resume=resume)
         model = train_and_store(order, [dataset], work, {"folder": str(order.data.resolve()), "unit": order.unit, "digest": dataset.digest})
         model_store.promote(order.store, order.name, model.version, model_store.Change("train"))
-        shutil.rmtree(work)
+        with signals_ignored():  # what was learned is in the champion, and there is nothing left to go on with
+            shutil.rmtree(work)
     return model
 
 

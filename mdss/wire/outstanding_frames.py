@@ -72,11 +72,12 @@ class OutstandingFrames:
         return alike if len(alike) >= MOST_WAITING else []
 
     def forget(self, frame_id: str) -> None:
-        """Let go of a frame, known or not."""
+        """Let go of a frame, known or not; where Ctrl-C cuts it short, doing it again does the rest."""
         self.put_off.pop(frame_id, None)
-        frame = self._frames.pop(frame_id, None)
+        frame = self._frames.get(frame_id)
         if frame is not None and frame in self._unsent:
             self._unsent.remove(frame)
+        self._frames.pop(frame_id, None)
 
     def forget_unsent(self, frame_id: str) -> None:
         """Let go of a frame that never left, known or not."""

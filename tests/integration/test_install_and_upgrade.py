@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SCRIPTS = ("install.sh", "upgrade.sh", "release.sh")
-UNITS = ("mdss.service", "mdss-retrain@.service", "mdss-retrain@.timer")
+UNITS = ("mdss.service", "mdss@.service", "mdss-retrain@.service", "mdss-retrain@.timer")
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"
 STUBS = {
@@ -158,6 +159,39 @@ def test_an_upgrade_switches_restarts_and_keeps_state_settings_and_the_release_b
     assert not first.exists()
     assert station.settings.read_text() == "station: {name: mine}\n"
     assert (station.root / "var/lib/mdss/journal.sqlite").read_text() == "precious"
+
+
+@pytest.fixture
+def stations(station: Machine) -> Machine:
+    """A machine with a second station."""
+    station.settings.with_name("line-2.yaml").write_text("station: {name: line-2}\n")
+    return station
+
+
+def restarted(machine: Machine) -> list[str]:
+    """Return which stations were started again, each followed by the release that was live then."""
+    return re.findall(r"^systemctl restart (\S+ \(.*\))$", machine.log.read_text(), re.MULTILINE)
+
+
+def test_an_upgrade_restarts_every_station_of_the_machine(stations: Machine) -> None:
+    assert stations.run("upgrade.sh").returncode == 0
+    assert restarted(stations) == [f"mdss@line-2 ({stations.live})", f"mdss ({stations.live})"]
+
+
+def test_an_upgrade_that_refuses_the_settings_of_any_station_that_is_wanted_changes_nothing(stations: Machine) -> None:
+    before, settings = stations.live, stations.settings.with_name("line-2.yaml")
+    settings.write_text("of another age\n")
+    done = stations.run("upgrade.sh")
+    assert done.returncode == 1
+    assert f"refuses {settings} (above); {before} stays" in done.stderr
+    assert (stations.live, stations.releases, restarted(stations)) == (before, {before}, [])
+
+
+def test_a_release_with_which_one_of_several_stations_does_not_come_up_makes_way_for_the_one_before(stations: Machine) -> None:
+    before = stations.live
+    spoil(stations, "restart", 'test "$2" != mdss')
+    upgrade_in_vain(stations)
+    assert restarted(stations)[2:] == [f"mdss@line-2 ({before})", f"mdss ({before})"]
 
 
 def test_an_upgrade_of_a_station_that_neither_runs_nor_is_enabled_starts_nothing_and_says_so(station: Machine) -> None:

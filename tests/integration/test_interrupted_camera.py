@@ -18,8 +18,9 @@ import pytest
 import zmq
 
 from mdss import client
-from mdss.client import FrameSender, VerdictStream
+from mdss.client import FrameSender, OverflowPolicy, VerdictStream
 from mdss.wire import client_socket, outstanding_frames, verdict_stream
+from mdss.wire.outstanding_frames import MOST_WAITING
 from tests.fake_station import FakeStation
 from tests.ingest_process import until
 from tests.verdict_station import Station
@@ -115,6 +116,24 @@ def test_at_whatever_line_ctrl_c_is_pressed_a_frame_is_sent_or_forgotten_and_the
         if not was_pressed:
             break
     assert number > 50
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_latest"])
+def test_at_whatever_line_ctrl_c_is_pressed_a_frame_waits_or_is_listed_as_dropped_and_never_both(
+    tmp_path: Path, policy: OverflowPolicy
+) -> None:
+    old = [f"{each}" for each in range(MOST_WAITING)]
+    for number in itertools.count(1):
+        with FrameSender(f"ipc://{tmp_path}/nobody.sock", "camera", overflow_policy=policy) as camera:
+            for name in old:
+                send(camera, name)
+            was_pressed = ctrl_c_at(number, partial(send, camera, "new"))
+            waiting = [*camera._frames._frames]
+            assert {*old} <= {*waiting, *camera.dropped} and not {*waiting} & {*camera.dropped}, number
+            assert (camera.dropped_count, camera._frames.sent) == (len(camera.dropped), 0), number
+        if not was_pressed:
+            break
+    assert number > 30
 
 
 def test_at_whatever_line_ctrl_c_is_pressed_while_answers_are_heard_none_is_lost(station: FakeStation) -> None:

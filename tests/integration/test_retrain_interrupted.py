@@ -22,11 +22,12 @@ from mdss.method.presets import with_assignments
 from mdss.method.store_lock import StoreBusy
 from mdss.whole_files import write_json
 from tests import halting
+from tests.halting import with_ctrl_c
 from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to, stored_as_trained
 from tests.station import NAME, write_teacher
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of, recipe_of
-from trainer.retrain_run import resumable_plan, retrain
+from trainer.retrain_run import Run, resumable_plan, retrain
 
 pytestmark = pytest.mark.timeout(300)  # they wait for nothing but the processor
 
@@ -89,6 +90,27 @@ def test_before_there_is_a_plan_ctrl_c_keeps_nothing_and_says_so(own: Plant) -> 
     assert (process.returncode, record_of(own).outcome) == (130, "interrupted")
     assert "retrain: stopped before anything was learned; the next run begins anew" in said
     assert record_of(own).reason == "stopped before anything was learned; the next run begins anew"
+
+
+def test_ctrl_c_once_all_is_done_keeps_nobody_from_hearing_what_came_of_it(own: Plant, passing: None) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    (order.work / MADE_MODEL).write_text("0001", "ascii")
+    result = with_ctrl_c(lambda: retrain(order), lambda code: code is Run.candidate.__code__ and not order.work.exists())
+    assert (result.outcome, result.exit_code, record_of(own).outcome) == ("candidate", 0, "candidate")
+
+
+def test_ctrl_c_while_an_unfinished_training_is_given_up_keeps_nothing_and_says_so(own: Plant) -> None:
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    other = order_of(own, assignments=("sdf.steps=3",))
+    with pytest.raises(KeyboardInterrupt, match="stopped before anything was learned; the next run begins anew"):
+        with_ctrl_c(lambda: retrain(other), lambda code: code.co_filename == shutil.__file__)
+    assert resumable_plan(order, champion.recipe, champion) is None
 
 
 def test_a_plan_is_given_up_where_champion_or_settings_are_others_by_now(own: Plant) -> None:

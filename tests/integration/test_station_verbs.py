@@ -57,10 +57,29 @@ def board(port: int) -> Iterator[Board]:
     server.server_close()
 
 
-def test_check_says_in_one_line_what_station_a_file_is_of(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_station_a_file_is_of_and_every_folder_file_address_and_port_that_it_uses(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = config.parent
+    (folder / "password").write_text("secret")
+    config.write_text("station: {name: line-3}\nalerts: {password_file: password}\nhttp: {port: 8421}\n")
     assert main(["check", str(config)]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"{config}: station line-3, recipes part, cameras at ipc://{config.parent}/")
+    said = capsys.readouterr().out
+    first, *rows = said.splitlines()
+    assert first == f"{config}: station line-3, recipes part"
+    assert dict(row.split() for row in rows) == {
+        "station.state_directory": f"{folder}/station/state",
+        "station.runtime_directory": f"{folder}/station/run",
+        "camera.endpoint": f"ipc://{folder}/station/run/frames.sock",
+        "verdicts.endpoint": f"ipc://{folder}/station/run/verdicts.sock",
+        "verdicts.snapshot_endpoint": f"ipc://{folder}/station/run/snapshot.sock",
+        "models.store": f"{folder}/station/models",
+        "alerts.redis_url": "redis://127.0.0.1:6379/0",
+        "alerts.password_file": f"{folder}/password",
+        "http.host": "127.0.0.1",
+        "http.port": "8421",
+    }
+    assert "secret" not in said
 
 
 def test_check_says_what_is_wrong_and_where(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,6 +224,15 @@ def test_ctrl_c_ends_with_a_sentence_and_resume_gives_the_weights_of_an_unbroken
     assert msgspec.structs.replace(broken.calibration, calibrated_at="") == msgspec.structs.replace(whole.calibration, calibrated_at="")
 
 
+def test_ctrl_c_while_a_training_that_is_done_removes_what_it_needs_no_more_is_too_late(made: Trained, tmp_path: Path) -> None:
+    words = ["train", *train_options(made.data, tmp_path / "models", made.store.parent / "teacher.safetensors")]
+    assert (
+        halting.with_ctrl_c(lambda: main(words), lambda code: code.co_filename == shutil.__file__ and code.co_name.startswith("_rmtree"))
+        == 0
+    )
+    assert not (tmp_path / "models" / NAME / WORK).exists()
+
+
 def test_a_teacher_of_ones_own_and_photographs_are_named_so_that_a_retraining_finds_them_from_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def test_fewer_days_are_kept_to_from_the_next_turn_on(tmp_path: Path) -> None:
 
 def test_pictures_quarantined_scans_and_half_written_files_go_with_the_parts_of_their_age(tmp_path: Path) -> None:
     clock = FakeClock()
-    half = [f"{folder}.cap.json-7.partial" for folder in ("", "drift/", "collect_all/", "retrain/")]
+    half = [f"{folder}.cap.json-7.partial" for folder in ("", "drift/", "collect_all/", "retrain/", "retrain/plans/")]
     old = ("evidence/old.png", "quarantine/old.json", "quarantine/rgb/old.png", "quarantine/xyz/old.tiff", *half)
     stays = ("drift/cap.json", "evidence/other.txt", "journal.sqlite", "quarantine/new.json")
     for name in old + stays:

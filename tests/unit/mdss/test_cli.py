@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
@@ -126,6 +127,31 @@ def test_ctrl_c_while_python_reads_what_every_verb_needs_is_a_sentence_too(tmp_p
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mdss.cli import main; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "mdss: interrupted\n")
+
+
+def unread(folder: Path, words: str, stream: str) -> tuple[int, bytes]:
+    """Run `mdss` where nobody reads one of its two outputs; return its exit code, and what it says on the other."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as broken:
+        outputs: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: broken}
+        done = subprocess.run([sys.executable, "-m", "mdss.cli", *words.split()], cwd=folder, check=False, **outputs)
+    return done.returncode, (done.stdout or b"") + (done.stderr or b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "stream"),
+    [("--help", "stdout"), ("check a.yaml", "stdout"), ("doctor --config a.yaml", "stdout"), ("check none.yaml", "stderr")],
+)
+def test_a_verb_whose_output_nobody_reads_any_more_ends_without_a_word_and_with_the_code_of_sigpipe(
+    tmp_path: Path, words: str, stream: str
+) -> None:
+    (tmp_path / "a.yaml").write_text("station: {name: line-3}")
+    assert unread(tmp_path, words, stream) == (141, b"")
+
+
+def test_a_station_whose_log_nobody_reads_tells_systemd_all_the_same_that_its_settings_are_wrong(tmp_path: Path) -> None:
+    assert unread(tmp_path, "run --config none.yaml", "stderr") == (2, b"")
 
 
 def test_help_lists_every_verb_and_imports_none() -> None:

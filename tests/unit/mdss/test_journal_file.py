@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +15,22 @@ import pytest
 from mdss import journal_file
 from mdss.journal import Journal, JournalFailed
 from mdss.journal_file import Row
+
+MOVED_AND_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mdss.journal import Journal
+from tests.parts import accepted, verdict
+
+path, end = sys.argv[1:]
+journal = Journal(Path(path))
+for name in "abcdef":
+    if name == "d":
+        os.rename(path + end, path + ".away")
+    journal.accept(accepted(name, deadline_ns=0))
+    journal.judge(verdict(accepted(name, deadline_ns=0)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_file_that_another_process_locks_while_it_is_made_is_waited_for_though_not_for_ever(
@@ -56,3 +75,18 @@ def test_what_is_beside_damage_is_changed_however_few_there_are(
             monkeypatch.setattr(journal._file, "rows", rows)
             assert journal._file.change_each("", [(key,) for key in range(count)]) == count - 1
             assert changed == set(range(count)) - {damaged}
+
+
+@pytest.mark.parametrize(("end", "is_back", "kept"), [("-wal", True, 6), ("-wal", False, 0), ("-shm", False, 6)])
+def test_what_stands_in_a_wal_that_was_moved_away_before_a_kill_is_there_again_once_it_is_moved_back(
+    tmp_path: Path, end: str, is_back: bool, kept: int
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    with closing(Journal(path)):
+        pass
+    killed = subprocess.run([sys.executable, "-c", MOVED_AND_KILLED, path, end], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    if is_back:
+        Path(f"{path}.away").rename(f"{path}{end}")
+    with closing(Journal(path)) as journal:
+        assert [each.sequence for each in journal.since(0, 100)] == list(range(1, 1 + kept))
