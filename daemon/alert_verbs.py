@@ -17,6 +17,7 @@ from daemon.verdict_words import COLOURS, position, score, strongest_region_text
 from mdss.errors import MdssError, legible
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
+from mdss.whole_files import write_whole
 from mdss.wire.verdict import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
@@ -139,7 +140,8 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
     if png is None:
         raise MdssError(f"alert {result_id} has no picture: the part had no map to show, or alerts.evidence_ttl_s is over")
     try:
-        path.write_bytes(png)
+        path.parent.stat()  # a folder that is not there is a mistake, and would be made
+        write_whole(path, png)
     except OSError as error:
         raise MdssError(f"{path}: the picture cannot be written ({error.strerror})") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +207,21 @@ def test_the_picture_is_written_as_it_was_stored(station: Station, tmp_path: Pat
     result = station.run("show", "v7", "--picture", str(tmp_path / "part.png"))
     assert result.exit_code == 0, result.output
     assert (tmp_path / "part.png").read_bytes() == PNG
+
+
+def test_a_disk_that_does_not_take_the_picture_keeps_the_one_of_before(station: Station, tmp_path: Path) -> None:
+    station.put(verdict("full"), PNG)
+    picture = tmp_path / "pictures" / "part.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"before")
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(PNG) - 1, largest[1]))
+    try:
+        said = sentence_of(station.run("show", "full", "--picture", str(picture)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+    assert said == f"{picture}: the picture cannot be written (File too large)"
+    assert list(picture.parent.iterdir()) == [picture] and picture.read_bytes() == b"before"
 
 
 def sentence_of(result: Result) -> str:
