@@ -14,7 +14,7 @@ from rich.text import Text
 from daemon.alert_store import Alert, AlertReview, AlertState, AlertStore, open_store
 from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument, utc_time
 from daemon.verdict_words import COLOURS, position, score, strongest_region_text
-from mdss.errors import MdssError, legible
+from mdss.errors import BadInput, MdssError, legible
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
 from mdss.whole_files import write_whole
@@ -34,13 +34,15 @@ def alerts() -> None:
 @alerts.command("list", epilog="Example: mdss alerts list --config station.yaml --limit 50 --all")
 @config_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
-@click.option("--state", type=click.Choice(STATES), default="new", show_default=True, help="Only alerts in this state.")
+@click.option("--state", type=click.Choice(STATES), help="Only alerts in this state; new ones when left out.")
 @click.option("--all", "is_all", is_flag=True, help="Alerts in every state.")
 @click.option("--before", metavar="RESULT_ID", help="Only alerts older than this one: the last of the page before.")
 @json_option
 def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest alerts, one line each."""
-    states = None if choices["is_all"] else (choices["state"],)
+    if choices["is_all"] and choices["state"]:
+        raise BadInput("--state, --all: found both, expected one of them")
+    states: tuple[AlertState, ...] | None = None if choices["is_all"] else (choices["state"] or "new",)
     with opened_store(config) as store:
         entry = None if choices["before"] is None else alert_of(store, choices["before"]).entry
         found = store.newest(choices["limit"], states, entry)

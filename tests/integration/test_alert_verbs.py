@@ -235,6 +235,7 @@ def test_each_refusal_is_one_sentence(station: Station, tmp_path: Path) -> None:
     station.put(verdict("v9"), PNG)
     assert "found no alert nobody; expected one of those" in sentence_of(station.run("show", "nobody"))
     assert "found no alert nobody" in sentence_of(station.run("list", "--before", "nobody"))
+    assert "--state, --all: found both, expected one of them" in sentence_of(station.run("list", "--state", "confirmed", "--all"))
     assert "alert v8 has no picture" in sentence_of(station.run("show", "v8", "--picture", str(tmp_path / "x.png")))
     assert "cannot be written (No such file" in sentence_of(station.run("show", "v9", "--picture", str(tmp_path / "no" / "x.png")))
     station.set_state("v8", "eaten")
