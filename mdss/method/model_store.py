@@ -101,7 +101,8 @@ def open_champion(store: Path, name: str) -> ModelFolder:
 def _expected_champion(store: Path, name: str) -> str:
     if store.is_dir() and versions(store):
         return f"{store} holds the versions of one recipe, expected the store above it, {store.absolute().parent}"
-    return f"expected one made by `mdss train --recipe {name} --out {shlex.quote(str(store))}`"
+    trained = f"`mdss train --recipe {name} --out {shlex.quote(str(store))}`"
+    return f"expected one made by {trained}, or a stored version made champion by `mdss model promote`"
 
 
 def champion_of(store: Path, name: str) -> ModelFolder | None:

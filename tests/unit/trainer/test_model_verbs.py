@@ -202,6 +202,7 @@ def test_the_commands_that_are_told_work_where_the_store_has_a_space_in_its_name
     with pytest.raises(ModelRefused) as refused:
         model_store.open_champion(other, "gland")
     assert shlex.split(str(refused.value).split("`")[1]) == ["mdss", "train", "--recipe", "gland", "--out", str(other)]
+    assert str(refused.value).endswith(", or a stored version made champion by `mdss model promote`")  # as after this import
     assert run(capsys, *shlex.split(promotion))[0] == 0
     assert model_store.open_champion(other, "gland").version == "0002"
 
