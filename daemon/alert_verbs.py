@@ -14,9 +14,10 @@ from rich.text import Text
 from daemon.alert_store import Alert, AlertReview, AlertState, AlertStore, open_store
 from daemon.listing import by_option, json_option, note_option, print_table, readable_time, result_argument, utc_time
 from daemon.verdict_words import COLOURS, position, score, strongest_region_text
-from mdss.errors import MdssError, legible, written_out
+from mdss.errors import BadInput, MdssError, legible, written_out
 from mdss.settings import load_settings
 from mdss.verb_options import config_option
+from mdss.whole_files import write_whole
 from mdss.wire.verdict import Region, Verdict
 
 COLUMNS = ("result", "time (UTC)", "part", "source", "evaluation", "score / threshold", "where", "state")
@@ -33,13 +34,15 @@ def alerts() -> None:
 @alerts.command("list", epilog="Example: mdss alerts list --config station.yaml --limit 50 --all")
 @config_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
-@click.option("--state", type=click.Choice(STATES), default="new", show_default=True, help="Only alerts in this state.")
+@click.option("--state", type=click.Choice(STATES), help="Only alerts in this state; new ones when left out.")
 @click.option("--all", "is_all", is_flag=True, help="Alerts in every state.")
 @click.option("--before", metavar="RESULT_ID", help="Only alerts older than this one: the last of the page before.")
 @json_option
 def list_alerts(config: Path, as_json: bool, **choices: Any) -> None:
     """List the newest alerts, one line each."""
-    states = None if choices["is_all"] else (choices["state"],)
+    if choices["is_all"] and choices["state"]:
+        raise BadInput("--state, --all: found both, expected one of them")
+    states: tuple[AlertState, ...] | None = None if choices["is_all"] else (choices["state"] or "new",)
     with opened_store(config) as store:
         entry = None if choices["before"] is None else alert_of(store, choices["before"]).entry
         found = store.newest(choices["limit"], states, entry)
@@ -139,7 +142,8 @@ def write_picture(path: Path, result_id: str, png: bytes | None) -> None:
     if png is None:
         raise MdssError(f"alert {result_id} has no picture: the part had no map to show, or alerts.evidence_ttl_s is over")
     try:
-        path.write_bytes(png)
+        path.parent.stat()  # a folder that is not there is a mistake, and would be made
+        write_whole(path, png)
     except OSError as error:
         raise MdssError(f"{path}: the picture cannot be written ({error.strerror})") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,17 +78,17 @@ def _kind(state: Path, kind: str) -> Finding:
 
 
 def _writable(folder: Path, options: set[str], foreign: list[Path]) -> Finding:
-    subject = f"{SUBJECT}: rights"
+    subject, chown = f"{SUBJECT}: rights", f"chown -R {user()}: {shlex.quote(str(folder))}"
     if "ro" in options:
         return bad(subject, f"{folder} is mounted read-only", "no part can be recorded, so none is accepted", "mount it for writing")
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "a station of this user could record nothing"
-        advice = f"run mdss doctor as the station's own user; if this is that user: chown -R {user()}: {folder}"
+        advice = f"run mdss doctor as the station's own user; if this is that user: {chown}"
         return weak(subject, f"this user may not write to {folder}", why, advice)
     if foreign:
         found = f"this user may not use {', '.join(map(str, foreign))}"
         why = "without its journal a station judges nothing; without the others pictures, scans or records are lost"
-        advice = f"if this is the station's own user, give it what another user's copy or command left: chown -R {user()}: {folder}"
+        advice = f"if this is the station's own user, give it what another user's copy or command left: {chown}"
         return bad(subject, found, why, advice)
     return ok(subject, f"{folder} can be written")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,9 @@ def model_findings(case: Case) -> Iterator[Finding]:
         try:
             model = model_store.open_champion(store, recipe)
         except MdssError as error:
-            yield bad(subject, str(error), WHY, f"{first}train it, or mdss model rollback --store {store} --recipe {recipe}")
+            yield bad(
+                subject, str(error), WHY, f"{first}train it, or mdss model rollback --store {shlex.quote(str(store))} --recipe {recipe}"
+            )
         else:
             yield ok(subject, f"{model.path}: every file has its checksum, and this release reads it")
     if case.report is not None:

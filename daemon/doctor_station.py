@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -144,7 +145,7 @@ def _doors(case: Case) -> Iterator[Finding]:
         mode = stat.S_IMODE(Path(folder).stat().st_mode) if is_folder(Path(folder)) else 0
         if mode & OTHERS:
             why = "every user of this machine may look at its parts, or speak through its sockets"
-            yield weak(name, f"{folder} is open to everybody (mode {mode:o})", why, f"chmod 750 {folder}")
+            yield weak(name, f"{folder} is open to everybody (mode {mode:o})", why, f"chmod 750 {shlex.quote(str(folder))}")
 
 
 def _password(name: str | None) -> Iterator[Finding]:
@@ -164,6 +165,6 @@ def _password(name: str | None) -> Iterator[Finding]:
         )
         return
     if mode & OTHERS:
-        yield weak(subject, f"{path} may be read by everybody (mode {mode:o})", SHARED, f"chmod 640 {path}")
+        yield weak(subject, f"{path} may be read by everybody (mode {mode:o})", SHARED, f"chmod 640 {shlex.quote(str(path))}")
     else:
         yield ok(subject, f"{path} may be read by its owner and group alone")

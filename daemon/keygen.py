@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import msgspec
@@ -14,6 +15,7 @@ from zmq.auth import create_certificates
 
 from mdss.errors import BadInput
 from mdss.key_files import CLIENT_NAME, GROUP_AND_OTHERS, SECRET_SUFFIX, SUFFIX
+from mdss.whole_files import named_as
 
 EXAMPLE = "Example: mdss keygen --out keys station camera-1 plc"
 READABLE_BY_ALL = 0o644
@@ -46,7 +48,7 @@ def command(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone_in(folder):
             _check_free(folder, names)
-            made = [_make(folder, name) for name in names]
+            made = _make(folder, names)
     finally:
         os.umask(before)
     if as_json:
@@ -88,7 +90,12 @@ def _check_free(folder: Path, names: tuple[str, ...]) -> None:
                 raise BadInput(f"{path}: found a key already, expected none; a key is never overwritten")
 
 
-def _make(folder: Path, name: str) -> NewKeyPair:
-    public_file, secret_file = create_certificates(folder, name)
-    Path(public_file).chmod(READABLE_BY_ALL)
-    return NewKeyPair(name=name, secret_file=secret_file, public_file=public_file)
+def _make(folder: Path, names: tuple[str, ...]) -> list[NewKeyPair]:
+    """Make all pairs in a hidden folder and then name them: half a key on a full disk would refuse the next run."""
+    with TemporaryDirectory(prefix=".mdss.", dir=folder) as hidden, named_as(folder, Path(hidden)):
+        for name in names:
+            public_file, _ = create_certificates(hidden, name)
+            Path(public_file).chmod(READABLE_BY_ALL)
+        for file in sorted(Path(hidden).iterdir()):
+            file.rename(folder / file.name)
+    return [NewKeyPair(name=name, secret_file=f"{folder / name}{SECRET_SUFFIX}", public_file=f"{folder / name}{SUFFIX}") for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,8 @@ class StoredModels:
         try:
             version, is_there = self._questions.ask(lambda: (str(link.readlink()), link.is_dir()), link)
         except FileNotFoundError as error:
-            hint = f"expected one made by `mdss train --recipe {recipe} --out {self._store}`"
+            trained = f"`mdss train --recipe {recipe} --out {shlex.quote(str(self._store))}`"
+            hint = f"expected one made by {trained}, or a stored version made champion by `mdss model promote`"
             raise MdssError(f"{link}: no such model; {hint}") from error
         except OSError as error:
             raise MdssError(f"{link}: cannot be read ({error.strerror}); expected a link to a version") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -61,13 +62,13 @@ class Supervisor:
         self._health, self._board, self._notifier = services.health, services.board, services.notifier
         self._endings, self._models, self._gone = Endings(services.fusion, services.in_hand), services.models, services.gone
         self._dropped = DroppedScans(self._clock)
-        self._signals = 0
+        self._signals: list[str] = []
         self._began_s = self._turned_s = self._clock()
         self._phase: ProcessState = "starting"
 
-    def ask_to_stop(self, *_: object) -> None:
-        """Count a stop signal: the first one drains the line, the second one ends every process at once."""
-        self._signals += 1
+    def ask_to_stop(self, number: int = signal.SIGTERM, *_: object) -> None:
+        """Note a stop signal: the first one drains the line, the second one ends every process at once."""
+        self._signals.append(signal.Signals(number).name)
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Run the station until a stop signal and call `between` after every turn; raise MdssError if the station cannot start."""
@@ -224,6 +225,8 @@ class Supervisor:
         """Stop in order: ingest drains first, fusion closes what is left if that takes too long, then the others end."""
         self._phase = "draining"
         self._notifier.say("STOPPING=1")
+        if self._signals:
+            log.info("the station stops", reason=f"asked to by {self._signals[0]}")
         ingest, *others = reversed(self._children)
         if not self._stop_one(ingest, self._limits.drain_timeout_s):
             for fusion in (child for child in others if child.spec.name == "fusion"):
@@ -244,7 +247,7 @@ class Supervisor:
         """Wait until a process has ended; a second stop signal kills all of them at once."""
         end_s = self._clock() + limit_s
         while child.pid is not None and self._clock() < end_s:
-            if self._signals > 1:
+            if len(self._signals) > 1:
                 for each in self._children:
                     each.stop_now()
             self.turn()

@@ -7,6 +7,7 @@ files and sockets wherever it was started.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -182,7 +183,7 @@ def pointing_to_copy(path: Path) -> Iterator[None]:
         yield
     except BadInput as error:
         if copy := _copy_in_force(path):
-            raise BadInput(f"{error}; a station that runs goes on with {copy}: ask it with --config {copy}") from error
+            raise BadInput(f"{error}; a station that runs goes on with {copy}: ask it with --config {shlex.quote(str(copy))}") from error
         raise
 
 

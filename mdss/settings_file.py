@@ -106,8 +106,8 @@ def _not_yaml(path: Path, error: Exception) -> BadInput:
 class _Reading:
     """Checks each node before any value is made from it.
 
-    Refused are duplicate keys, references to another list or section (a short file could expand beyond any memory), and every kind of value
-    but text, numbers, lists and sections.
+    Refused are duplicate keys, references to another list or section (a short file could expand beyond any memory), every kind of value
+    but text, numbers, lists and sections, and numbers that YAML takes for others than people do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -143,13 +143,17 @@ class _Reading:
         return None
 
     def _scalar(self, key: yaml.Node, value: yaml.ScalarNode, place: str) -> None:
+        shown = value.value.encode("ascii", "backslashreplace").decode()[:LONGEST_SHOWN]
         try:
-            is_value = _is_text(str(self.constructor.construct_object(value)))
+            found = self.constructor.construct_object(value)
+            is_value, is_as_written = _is_text(str(found)), not isinstance(found, int | float) or _reads_so(value.value, found)
         except NO_VALUE:
             is_value = False
         if not is_value:
-            found = value.value.encode("ascii", "backslashreplace").decode()[:LONGEST_SHOWN]
-            raise self._refusal(key, place, f"found {found!r}, which is no {value.tag.removeprefix(TAG)}, expected text or a number")
+            raise self._refusal(key, place, f"found {shown!r}, which is no {value.tag.removeprefix(TAG)}, expected text or a number")
+        if not is_as_written:
+            sentence = f"found {shown!r}, which YAML reads as {str(found)[:LONGEST_SHOWN]}, expected a plain number, or text in quotes"
+            raise self._refusal(key, place, sentence)
 
     def _refusal(self, key: yaml.Node, place: str, sentence: str) -> BadInput:
         return BadInput(f"{self._path}:{key.start_mark.line + 1}: {place[:LONGEST_SHOWN]}: {sentence}")
@@ -157,6 +161,12 @@ class _Reading:
 
 def _is_plain(node: yaml.Node) -> bool:
     return node.tag.removeprefix(TAG) in KINDS[type(node)]
+
+
+def _reads_so(text: str, number: float) -> bool:
+    """Return whether people read this number as YAML 1.1 does, to which 0500 is octal and 1:30 has sixties."""
+    digits = text.lstrip("+-").replace("_", "")
+    return ":" not in digits and (not digits.isdecimal() or int(digits) == abs(number))
 
 
 def _is_text(text: str) -> bool:

@@ -22,7 +22,7 @@ from mdss.method.point_cloud import Prepared
 from mdss.method.recipe import Recipe
 from mdss.verb_options import FiniteRange, reason_option
 from trainer.champion import Champion
-from trainer.confirmed_parts import NS_PER_DAY, CollectedSource, ConfirmedParts, read_confirmed_parts
+from trainer.confirmed_parts import MOST_PARTS, NS_PER_DAY, CollectedSource, ConfirmedParts, read_confirmed_parts
 from trainer.dataset import Dataset, Unit
 from trainer.examination import measure_golden
 from trainer.gathering import CALIBRATED, collection_at, gather
@@ -45,7 +45,7 @@ LIMIT_KNOWN = 16  # parts before; of limits from 12 good ones 1.3 % were below a
 @click.option("--unit", type=click.Choice(["m", "mm"]), default="m", show_default=True, help="What the xyz tiffs of --data hold.")
 @click.option("--collected", type=FOLDER, help="A station's collected parts: those marked good, and accepted ones that nobody reviewed.")
 @click.option("--days", type=FiniteRange(0, MOST_DAYS, min_open=True), help="Only collected parts that were judged in the last DAYS days.")
-@click.option("--most", type=click.IntRange(1), default=500, show_default=True, help="No more collected parts than that, the newest.")
+@click.option("--most", type=click.IntRange(1), help=f"No more collected parts than that, the newest; {MOST_PARTS} when left out.")
 @click.option("--with-simulated", is_flag=True, help="Collected parts of simulated frames, too.")
 @click.option("--false-reject-rate", "rate", type=FiniteRange(0, 0.5, min_open=True, max_open=True), help="Asked share of good parts.")
 @click.option("--method", type=click.Choice(["conformal", "lognormal"]), help="How the limit is found; the recipe's own when left out.")
@@ -59,14 +59,23 @@ def command(*, as_json: bool, **options: Any) -> None:
     Without --data and --collected nothing is scored: the new rate, method or margin is applied to the scores that the champion was
     calibrated on. The new version becomes the champion; `mdss model rollback` takes it back. Both are in `mdss model history`.
     """
-    days, most, with_simulated, folder = (options.pop(name) for name in ("days", "most", "with_simulated", "collected"))
-    since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
-    collected = CollectedSource(folder, since_ns, most, with_simulated) if folder else None
-    before, model = calibrate(Request(**options, collected=collected))
+    folder, *choices = (options.pop(name) for name in ("collected", "days", "most", "with_simulated"))
+    before, model = calibrate(Request(**options, collected=collected_source(folder, *choices)))
     if as_json:
         click.echo(as_json_text(model), nl=False)
     else:
         click.echo(f"{summary(model)}\n{change_sentence(before, model)}")
+
+
+def collected_source(folder: Path | None, days: float | None, most: int | None, with_simulated: bool) -> CollectedSource | None:
+    """Return which collected parts to take; None for none. BadInput for a choice among collected parts where there are none."""
+    if folder is None:
+        chosen = {"--days": days, "--most": most, "--with-simulated": with_simulated}
+        if given := [name for name, value in chosen.items() if value]:
+            raise BadInput(f"{', '.join(given)}: found without --collected, expected it beside a folder of collected parts")
+        return None
+    since_ns = time.time_ns() - round(days * NS_PER_DAY) if days else 0
+    return CollectedSource(folder, since_ns, most or MOST_PARTS, with_simulated)
 
 
 @dataclass(frozen=True)

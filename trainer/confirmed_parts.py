@@ -18,6 +18,7 @@ from trainer.gathering import collection_at, gather, parts_new_to, read_and_prep
 from trainer.progress import tracked
 
 NS_PER_DAY = 86_400 * 10**9
+MOST_PARTS = 500
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class CollectedSource:
 
     folder: Path  # a station's collected folder
     since_ns: int = 0  # judged then or later, UTC
-    most: int = 500
+    most: int = MOST_PARTS
     with_simulated: bool = False
 
 

@@ -26,6 +26,7 @@ from trainer.standard_damage import DAMAGES, DamageKind
 
 FEWEST_SPREAD = 5  # parts that a deviation needs
 NAMED = 8  # parts named in a sentence
+INTERVAL = "the interval is what the candidate loses"  # which only the table shows
 check = partial(GateCheck.of, "quality")
 
 
@@ -149,11 +150,10 @@ class Quality:
             return check("room below the threshold", is_passed=False, says=says)
         before, after = (np.log(np.maximum(side, SMALLEST_SCORE)) for side in (scores.champion, scores.candidate))
         low, high = margin_lost(before, after, limits.confidence, self.random)
-        says = "how far good parts lie below the threshold, in their own deviations; the interval is what the candidate loses"
-        is_passed = low <= limits.allowed_shift
-        if not is_passed:
-            says += f"; more than {limits.allowed_shift:g} lost beyond chance"
         figures = Figures(float(margin_in_deviations(before)), float(margin_in_deviations(after)), "", (low, high))
+        is_passed = low <= limits.allowed_shift
+        lost = INTERVAL if is_passed else loss(figures, limits.allowed_shift)
+        says = f"how far good parts lie below the threshold, in their own deviations; {lost}"
         return check("room below the threshold", is_passed=is_passed, found=figures, says=says)
 
     def damage(self, kind: DamageKind) -> Iterator[GateCheck]:
@@ -193,11 +193,11 @@ class Quality:
         if min(len(good.champion), len(bad.champion)) == 0:
             return check(name, is_passed=False, says="no part has a score from both models")
         before, after, (low, high) = auroc_loss(good, bad, self.limits.confidence, self.random)
+        figures = Figures(before, after, "AUROC", (low, high))
         is_passed = low <= self.limits.allowed_auroc
-        says = "probability that such a part scores above a good one; the interval is what the candidate loses"
-        if not is_passed:
-            says += f"; more than {self.limits.allowed_auroc:g} lost beyond chance"
-        return check(name, is_passed=is_passed, found=Figures(before, after, "AUROC", (low, high)), says=says)
+        lost = INTERVAL if is_passed else loss(figures, self.limits.allowed_auroc)
+        says = f"probability that such a part scores above a good one; {lost}"
+        return check(name, is_passed=is_passed, found=figures, says=says)
 
     def first_separation(self, kind: Kind, name: str) -> GateCheck:
         """Require that a model without a champion separates such parts from good ones better than chance."""
@@ -215,6 +215,11 @@ def catches(champion: ScanJudgement | None, moved: float) -> bool:
     Without a champion every part counts as caught.
     """
     return champion is None or champion.ratio is None or champion.ratio > moved or bool(champion.undecided)
+
+
+def loss(figures: Figures, allowed: float) -> str:
+    """Return what a candidate loses, in words that stand alone where no table is, as in `mdss status`."""
+    return f"{figures.candidate:.3g} instead of {figures.champion:.3g}: more than {allowed:g} lost beyond chance"
 
 
 def names_of(pairs: Sequence[Pair]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -73,7 +74,7 @@ def import_verb(file: Path, store: Path, reason: str) -> None:
     found = import_model(store, file, reason)
     model = found.model
     what = "stored" if found.is_new else "here already"
-    promotion = f"mdss model promote --store {store} --recipe {model.name} --version {model.version}"
+    promotion = f"mdss model promote --store {shlex.quote(str(store))} --recipe {model.name} --version {model.version}"
     click.echo(f"{model.name} {model.version} is {what}: {model.path}\nto let it judge: {promotion}")
 
 

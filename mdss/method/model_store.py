@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -91,10 +92,17 @@ def open_champion(store: Path, name: str) -> ModelFolder:
         refuse_champion_folder(folder)
         version = linked_version(folder, CHAMPION)
         if version is None or not link.is_dir():
-            raise ModelRefused(f"{link}: no such model; expected one made by `mdss train --recipe {name} --out {store}`")
+            raise ModelRefused(f"{link}: no such model; {_expected_champion(store, name)}")
         if not VERSION.fullmatch(version):
             raise ModelRefused(f"{link}: found a link to {version}, expected one to a version beside it")
         return open_version(folder / version)
+
+
+def _expected_champion(store: Path, name: str) -> str:
+    if store.is_dir() and versions(store):
+        return f"{store} holds the versions of one recipe, expected the store above it, {store.absolute().parent}"
+    trained = f"`mdss train --recipe {name} --out {shlex.quote(str(store))}`"
+    return f"expected one made by {trained}, or a stored version made champion by `mdss model promote`"
 
 
 def champion_of(store: Path, name: str) -> ModelFolder | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +209,21 @@ def test_the_picture_is_written_as_it_was_stored(station: Station, tmp_path: Pat
     assert (tmp_path / "part.png").read_bytes() == PNG
 
 
+def test_a_disk_that_does_not_take_the_picture_keeps_the_one_of_before(station: Station, tmp_path: Path) -> None:
+    station.put(verdict("full"), PNG)
+    picture = tmp_path / "pictures" / "part.png"
+    picture.parent.mkdir()
+    picture.write_bytes(b"before")
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(PNG) - 1, largest[1]))
+    try:
+        said = sentence_of(station.run("show", "full", "--picture", str(picture)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+    assert said == f"{picture}: the picture cannot be written (File too large)"
+    assert list(picture.parent.iterdir()) == [picture] and picture.read_bytes() == b"before"
+
+
 def sentence_of(result: Result) -> str:
     """Return the sentence that a verb refused with."""
     assert isinstance(result.exception, MdssError)
@@ -219,6 +235,7 @@ def test_each_refusal_is_one_sentence(station: Station, tmp_path: Path) -> None:
     station.put(verdict("v9"), PNG)
     assert "found no alert nobody; expected one of those" in sentence_of(station.run("show", "nobody"))
     assert "found no alert nobody" in sentence_of(station.run("list", "--before", "nobody"))
+    assert "--state, --all: found both, expected one of them" in sentence_of(station.run("list", "--state", "confirmed", "--all"))
     assert "alert v8 has no picture" in sentence_of(station.run("show", "v8", "--picture", str(tmp_path / "x.png")))
     assert "cannot be written (No such file" in sentence_of(station.run("show", "v9", "--picture", str(tmp_path / "no" / "x.png")))
     station.set_state("v8", "eaten")

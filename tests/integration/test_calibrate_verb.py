@@ -273,6 +273,8 @@ def test_a_collected_part_that_cannot_be_used_is_named_and_left_out(copy: Traine
     ("options", "sentence"),
     [
         ((), "calibrate: found nothing to go by, expected --data, --collected, --false-reject-rate, --method or --margin"),
+        (("--margin", "2", "--days", "7"), "--days: found without --collected, expected it beside a folder of collected parts"),
+        (("--margin", "2", "--most", "9", "--with-simulated"), "--most, --with-simulated: found without --collected"),
         (("--collected", "nowhere"), "--collected nowhere: no such folder"),
         (("--collected", "{kept}"), "{kept}: found 4 good parts to calibrate on, expected at least 5"),
         (("--collected", "{kept}", "--days", "1"), "{kept}: found 0 good parts to calibrate on, expected at least 5"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_a_certificate_is_two_files_and_the_secret_one_is_its_owners_alone(tmp_p
     assert folder.stat().st_mode & 0o777 == 0o700
     assert read_pair(folder / "cam-1.key_secret").public == read_public(folder / "cam-1.key")
     assert set(read_clients(folder).values()) == {"station", "cam-1"}
+
+
+def test_on_a_full_disk_the_file_is_named_and_no_half_key_is_in_the_way_of_the_next_run(tmp_path: Path) -> None:
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, largest[1]))  # less than either file has
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{tmp_path}'"):
+            keygen("--out", str(tmp_path), "station", "cam-1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+    assert list(tmp_path.iterdir()) == []
+    keygen("--out", str(tmp_path), "station", "cam-1")
 
 
 def test_it_says_what_to_put_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Container
 
 import pytest
@@ -214,3 +215,13 @@ def test_a_stage_that_was_ready_and_cannot_become_so_again_is_gone_for_good_in_t
     line.run(end_s + 1)
     assert [message.is_last for message in line.fusion.sent if isinstance(message, Ended)] == [False] * LIMITS.restart_limit + [True]
     assert states == ["error"]
+
+
+@pytest.mark.parametrize("histories", [{}, {"sdf_0": never_ready}])
+def test_the_log_says_which_signal_stopped_the_station_also_while_it_started(histories: dict[str, History]) -> None:
+    line = Line(**histories)
+    line.at(8, lambda: line.supervisor.ask_to_stop(signal.SIGINT, None))
+    with capture_logs() as logs:
+        line.run(60)
+    assert [entry["reason"] for entry in logs if entry["event"] == "the station stops"] == ["asked to by SIGINT"]
+    assert any(entry["event"] == "the station is ready" for entry in logs) == (not histories)

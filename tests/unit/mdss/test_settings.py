@@ -134,13 +134,22 @@ def test_a_short_line_that_would_become_more_than_any_memory_holds_is_refused(tm
     [
         "!!int x", "!!int ''", "!!float x", "!!bool maybe", "!!timestamp x", "!!timestamp 2026-13-01", "!!seq {}", "!!map []",
         "!!binary aGk=", "!!set {a}", "2026-02-30", "2026-01-01t23:59:59+99:99", "0x_", "0b_", "9" * 5000, "0x" + "f" * 9000,
-        '"\\ud800"', '"\\U00110000"', "x" * 30_000, "=", "<<",
+        "0" + "7" * 4500, '"\\ud800"', '"\\U00110000"', "x" * 30_000, "=", "<<",
     ],
 )  # fmt: skip
 def test_whatever_yaml_makes_of_a_value_or_cannot_is_refused_in_one_short_sentence(tmp_path: Path, value: str) -> None:
     for place in ("  state_directory", "camera:\n  credit", "models:\n  recipes"):
         sentence = refusal(tmp_path, f"station:\n  name: a/b\n{place}: {value}")
         assert sentence.startswith("s.yaml:") and len(sentence) < 400
+
+
+@pytest.mark.parametrize(("written", "read"), [("0500", 320), ("-0_500", -320), ("1:30", 90), ("1:30.5", 90.5)])
+def test_a_number_that_yaml_takes_for_another_than_people_do_is_refused_with_both(tmp_path: Path, written: str, read: float) -> None:
+    for place in ("camera:\n  deadline_ms: ", "station:\n  name: "):
+        said = f"found '{written}', which YAML reads as {read}, expected a plain number, or text in quotes"
+        assert said in refusal(tmp_path, place + written)
+    (tmp_path / "plain.yaml").write_text("station:\n  name: '0500'\ncamera:\n  deadline_ms: 5_00\n  silence_s: 05")
+    assert load_settings(tmp_path / "plain.yaml").camera.deadline_ms == 500
 
 
 def test_a_key_or_a_name_without_end_is_not_repeated_whole(tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ def test_a_stored_model_is_read_back_whole(tmp_path: Path) -> None:
 
 def test_versions_count_up_and_only_promotion_makes_a_champion(tmp_path: Path) -> None:
     assert [store_one(tmp_path).version for _ in range(3)] == ["0001", "0002", "0003"]
-    with pytest.raises(ModelRefused, match="champion: no such model"):
+    with pytest.raises(ModelRefused, match="champion: no such model; expected one made by `mdss train"):
         model_store.open_champion(tmp_path, "gland")
+    with pytest.raises(ModelRefused, match=f"no such model; .* holds the versions of one recipe, expected the store above it, {tmp_path}$"):
+        model_store.open_champion(tmp_path / "gland", "gland")  # a training that was told to write there would hide in this recipe
     model_store.promote(tmp_path, "gland", "0002")
     assert model_store.open_champion(tmp_path, "gland").version == "0002"
 

@@ -179,6 +179,8 @@ def test_a_candidate_that_rejects_good_parts_is_held_back() -> None:
         assert not found[name].is_passed
     assert "worse beyond chance" in found["good parts rejected"].says and "good-" in found["good parts rejected"].says
     assert found["room below the threshold"].says.endswith("lost beyond chance")
+    room = found["room below the threshold"]
+    assert f"deviations; {room.candidate:.3g} instead of {room.champion:.3g}: more than" in room.says  # a history shows no other figures
     assert "lost beyond chance" not in checks(sound(4))["room below the threshold"].says
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from mdss.cli import main
-from mdss.errors import BadInput
+from mdss.errors import BadInput, ModelRefused
 from mdss.method import model_store
 from mdss.method.calibration import Calibration, Statistics, Threshold
 from mdss.method.model_store import ModelCard
@@ -190,6 +191,20 @@ def test_a_model_goes_into_a_file_and_into_another_store(store: Path, tmp_path: 
     assert code == 0 and said.startswith(f"gland 0002 is here already: {other}/gland/0002\n")
     assert [(row["version"], row["role"]) for row in rows(capsys, "list", "--store", other)] == [("0002", "")]
     assert [row["why"] for row in rows(capsys, "history", "--store", other, "--recipe", "gland")] == ["gland.tar: line 2"]
+
+
+def test_the_commands_that_are_told_work_where_the_store_has_a_space_in_its_name(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, other = tmp_path / "gland.tar", tmp_path / "line 2"
+    run(capsys, "export", "--store", store, "--recipe", "gland", "--version", "0002", "--to", file)
+    _, promotion = run(capsys, "import", file, "--store", other)[1].split("to let it judge: mdss model ")
+    with pytest.raises(ModelRefused) as refused:
+        model_store.open_champion(other, "gland")
+    assert shlex.split(str(refused.value).split("`")[1]) == ["mdss", "train", "--recipe", "gland", "--out", str(other)]
+    assert str(refused.value).endswith(", or a stored version made champion by `mdss model promote`")  # as after this import
+    assert run(capsys, *shlex.split(promotion))[0] == 0
+    assert model_store.open_champion(other, "gland").version == "0002"
 
 
 def test_a_folder_that_is_not_there_is_named_by_an_export(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
