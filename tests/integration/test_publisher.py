@@ -20,6 +20,7 @@ from mdss.wire.heartbeat import Tally
 from mdss.wire.snapshot import MOST_VERDICTS, SnapshotRequest, VerdictSource, read_reply
 from mdss.wire.verdict import Beat, Verdict
 from tests.parts import accepted, model
+from workers import publisher
 from workers.judge import JudgedPart, Judgement, VerdictOrigin, verdict_of
 from workers.part_join import JoinedPart
 from workers.publisher import LARGEST_QUESTION_BYTES, MOST_NOTICES, Publisher
@@ -116,6 +117,14 @@ def test_the_heartbeat_comes_without_any_part(stage: Stage) -> None:
     assert msgspec.json.decode(subscriber.recv_multipart()[1], type=Beat) == BEAT
 
 
+def test_the_heartbeat_comes_no_more_often_than_it_is_due(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "BEAT_EVERY_S", 60.0)
+    beats = list[Beat]()
+    for _ in range(10):
+        stage.publisher.serve(lambda: beats.append(BEAT) or BEAT)  # type: ignore[func-returns-value]
+    assert beats == [BEAT]
+
+
 def test_who_missed_a_verdict_asks_the_snapshot_port(stage: Stage) -> None:
     asking = stage.connected(zmq.DEALER, stage.snapshots)
     asking.send(msgspec.json.encode(SnapshotRequest(since=1)))
@@ -145,6 +154,11 @@ def test_a_question_that_the_journal_cannot_answer_waits_for_one_that_it_can_and
         while not asking.poll(10):
             stage.publisher.serve(lambda: BEAT)
         assert [found.sequence for found in read_reply(asking.recv_multipart()[-1]).verdicts] == [1]
+        journal._file.rows("ALTER TABLE part RENAME TO lost")
+        asking.send(msgspec.json.encode(SnapshotRequest(since=0)))
+        with capture_logs() as logs:  # what was over and is there again is said again
+            while not logs:
+                stage.publisher.serve(lambda: BEAT)
 
 
 def test_topics_that_are_subscribed_to_are_counted_from_the_start_and_each_once(stage: Stage) -> None:
@@ -156,6 +170,9 @@ def test_topics_that_are_subscribed_to_are_counted_from_the_start_and_each_once(
     while stage.tally.counters["mdss_subscriptions"] < 2:
         stage.publisher.serve(lambda: BEAT)
     assert stage.tally.counters["mdss_subscriptions"] == 2
+    again.close()
+    while stage.tally.counters["mdss_subscriptions"] != 1:  # nobody is left that listens to heartbeats
+        stage.publisher.serve(lambda: BEAT)
 
 
 def test_a_subscriber_that_does_not_read_holds_nobody_up_and_catches_up_when_it_does(stage: Stage) -> None:

@@ -23,6 +23,16 @@ def test_the_parts_that_processes_ended_with_are_forgotten_in_the_end() -> None:
     assert [len(message.deaths) for message in fusion.sent] == [1] * MOST_WAITING  # type: ignore[attr-defined]
 
 
+def test_a_part_that_a_process_ended_with_again_is_not_the_next_to_be_forgotten() -> None:
+    fusion, hand = FakeLink(), ""
+    endings = Endings(fusion, lambda _: hand)
+    for name in ("first", "other", "first", *map(str, range(MOST_SUSPECTS - 1)), "first"):
+        hand = name
+        endings.note("rgb-0", "ended")
+    endings.flush()
+    assert fusion.sent[-1].deaths == ("rgb-0 ended",) * 3  # type: ignore[attr-defined]
+
+
 def test_endings_that_nobody_takes_are_bounded_and_the_newest_are_kept() -> None:
     fusion = FakeLink(room=False)
     endings = Endings(fusion, lambda _: "")

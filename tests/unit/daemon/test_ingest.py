@@ -12,7 +12,8 @@ from daemon.intake import Reply
 from mdss.journal import Journal
 from mdss.settings import Settings
 from mdss.wire import camera
-from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Ping, Pong
+from mdss.wire.camera import Ack, Credit, Done, Eos, Hello, Ping, Pong, compose_frame
+from mdss.wire.headers import ImageFormat
 from mdss.wire.messages import Accepted, Frame, Judged
 from tests.front_door import CAMERA, OTHER, RULES, SIDE, Station, code_of, header, payloads
 
@@ -40,6 +41,7 @@ def test_a_frame_is_recorded_announced_sent_on_and_acknowledged(station: Station
     assert (frame.result_id, frame.recipe_id, accepted.attempt) == (accepted.result_id, "gland", 1)
     assert frame.rgb.shape == frame.xyz.shape == (SIDE, SIDE, 3)
     assert station.journal.entries["cam", "f1"].result_id == accepted.result_id
+    assert station.tally.timings['mdss_stage_duration_seconds{stage="ingest"}'] == [0.0]
 
 
 def test_a_frame_without_a_deadline_gets_the_station_s(station: Station) -> None:
@@ -81,6 +83,7 @@ def test_a_frame_of_an_earlier_life_keeps_its_result_and_is_tried_again(station:
     (accepted,), (frame,) = reborn.fusion.sent, reborn.prepare.sent
     assert isinstance(accepted, Accepted) and isinstance(frame, Frame)
     assert (accepted.attempt, frame.result_id) == (2, accepted.result_id)
+    assert reborn.intake.tick() == [] and reborn.count("mdss_sources_misdated") == 0, "it may well be old"
 
 
 def test_the_same_frame_id_of_another_camera_is_another_frame(station: Station) -> None:
@@ -209,6 +212,9 @@ def test_deadline_size_and_silence_are_those_of_the_moment(station: Station) -> 
     assert second.deadline_ns - first.deadline_ns == (700 - 2000) * 10**6
     station.intake.reconfigure(camera_rules(max_width_px=SIDE - 1, credit=9, silence_s=3))
     assert code_of(station.send("wide")) == "TOO_LARGE"
+    station.intake.reconfigure(camera_rules(max_height_px=SIDE, max_width_px=2 * SIDE, credit=9, silence_s=3))
+    wide = header("wide", rgb=ImageFormat(height=SIDE, width=2 * SIDE))
+    assert isinstance(station.answers(CAMERA, [bytes(each) for each in compose_frame(wide, [each * 2 for each in payloads()])])[0], Ack)
     station.clock.advance(4)
     station.intake.tick()
     assert station.tally.counters["mdss_sources_silent"] == 1

@@ -228,6 +228,7 @@ def test_what_fusion_asks_for_again_goes_out_again_with_its_attempt(station: Sta
     assert (first.wanted, second.wanted) == (("rgb", "sdf"), ("sdf",))
     assert second.xyz is first.xyz
     assert [accepted.attempt for accepted in station.fusion.sent if isinstance(accepted, Accepted)] == [1, 2]
+    assert station.count("mdss_parts_resent_total") == 1
 
 
 def test_a_frame_that_still_waits_is_not_sent_twice(station: Station) -> None:

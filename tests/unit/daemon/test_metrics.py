@@ -31,6 +31,16 @@ def test_a_counter_goes_on_where_its_dead_process_left_it() -> None:
     ledger.close(1)
     ledger.hear(beat(2, {series: 2}))
     assert read(ledger)[("mdss_verdicts_total", (("evaluation", "OK"),))] == 7
+    ledger.close(2)
+    ledger.hear(beat(3, {series: 1}))
+    assert read(ledger)[("mdss_verdicts_total", (("evaluation", "OK"),))] == 8
+
+
+def test_a_series_that_its_process_no_longer_tells_of_is_gone() -> None:
+    ledger = Ledger()
+    ledger.hear(beat(1, {'mdss_drift{recipe="cap"}': 1, 'mdss_drift{recipe="foam"}': 2}))
+    ledger.hear(beat(1, {'mdss_drift{recipe="foam"}': 3}))
+    assert read(ledger) == {("mdss_drift", (("recipe", "foam"),)): 3}
 
 
 def test_processes_of_one_branch_are_summed() -> None:
@@ -76,6 +86,15 @@ def test_a_histogram_counts_cumulatively() -> None:
     assert samples[("mdss_stage_duration_seconds_bucket", (("le", "+Inf"), ("stage", "rgb")))] == 3
     assert samples[("mdss_stage_duration_seconds_count", (("stage", "rgb"),))] == 3
     assert samples[("mdss_stage_duration_seconds_sum", (("stage", "rgb"),))] == 100.5
+
+
+def test_a_value_at_a_limit_is_within_it_and_ratios_have_limits_of_their_own() -> None:
+    ledger = Ledger()
+    ledger.hear(beat(1, {}, {"mdss_score_to_threshold_ratio": [1.0, 1.2], "mdss_verdict_latency_seconds": [2.5]}))
+    counts = {(name, labels[0][1]): value for (name, labels), value in read(ledger).items() if name.endswith("_bucket")}
+    ratio, latency = "mdss_score_to_threshold_ratio_bucket", "mdss_verdict_latency_seconds_bucket"
+    assert [counts[ratio, limit] for limit in ("0.9", "1.0", "1.1", "1.25")] == [0, 1, 1, 2]
+    assert [counts[latency, limit] for limit in ("1.0", "2.5")] == [0, 1]
 
 
 def test_prometheus_is_told_what_a_metric_says_and_not_its_name_once_more() -> None:

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.child import LONGEST_PAUSE_S, Child, StartHindered
-from daemon.open_files import OpenFiles
+from daemon.open_files import OpenFiles, identity_of, journal_files
 from daemon.process_table import JOURNAL_KEEPERS, ProcessSpec
 from daemon.timed_questions import TimedQuestions
 from mdss.errors import MdssError
@@ -135,6 +135,7 @@ def test_no_process_begins_another_journal_while_the_disk_does_not_tell_whether_
     bench.disk.refusal = SILENT
     with pytest.raises(OSError, match="was removed, or moved away"):
         bench.start(FUSION)
+    bench.start(ProcessSpec("rgb-0", (), 1))  # which opens no journal
     away.rename(bench.journal)
     bench.disk.refusal = None
     bench.start(FUSION)
@@ -194,14 +195,27 @@ def test_what_is_beside_the_journal_is_missed_also_when_each_process_was_restart
     assert f"{bench.beside['-shm']} was removed" in bench.look(times=2)
 
 
+def test_a_journal_that_is_a_link_is_looked_for_where_it_lies_with_the_files_that_are_kept_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    real, link = tmp_path / "elsewhere" / "real", tmp_path / JOURNAL
+    link.symlink_to(real)
+    assert journal_files(link) == {end: Path(f"{real}{end}") for end in ("", *BESIDE)}
+
+
+def test_a_folder_that_became_a_file_holds_no_journal(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    assert identity_of(tmp_path / "state" / JOURNAL) is None
+
+
 def test_a_look_asks_the_disk_one_question(bench: Bench) -> None:
     asked = bench.disk.asked
     bench.look(times=3)
     assert bench.disk.asked == asked + 3
 
 
-def test_a_process_starts_on_a_disk_that_does_not_answer_if_the_journal_was_there_before(bench: Bench) -> None:
-    bench.disk.refusal = SILENT
+@pytest.mark.parametrize("refusal", [SILENT, PermissionError(13, "Permission denied")])
+def test_a_process_starts_on_a_disk_that_does_not_answer_if_the_journal_was_there_before(bench: Bench, refusal: Exception) -> None:
+    bench.disk.refusal = refusal
     bench.start(FUSION)
     assert len(bench.world.of("fusion")) == 1
 

@@ -37,6 +37,19 @@ def test_another_key_says_nothing_for_it_even_over_its_connection(message: Camer
     assert (caught.value.code, caught.value.frame_id) == ("SCHEMA", frame_id)
 
 
+def test_a_connection_that_has_not_said_who_it_is_may_ask_and_speaks_for_nobody() -> None:
+    ping = Ping(source_id="cam")
+    assert introduced().checked(b"another", ping, "other") is ping
+
+
+def test_a_connection_that_says_hello_again_takes_nothing_over_and_under_another_name_it_leaves_the_first() -> None:
+    sources = introduced()
+    sources.introduce("cam", PEER)
+    sources.introduce("other", PEER)
+    assert (sources.takeovers, sources.speaking) == (0, 1)
+    assert (sources.peer_of("cam"), sources.peer_of("other")) == (None, PEER)
+
+
 def test_of_many_silent_cameras_the_one_unheard_for_longest_makes_room_for_another() -> None:
     clock = FakeClock()
     sources, names = Sources(10, clock), [f"cam {number}" for number in range(MOST_SOURCES)]
@@ -95,6 +108,15 @@ def test_a_capture_time_that_is_wrong_is_said_with_what_was_found_and_what_was_e
     found = "FRAME capture_time: found 1767225600, which is 1970-01-01 00:00:01 UTC"
     expected = "expected nanoseconds since 1970 in UTC, near 2026-01-01 00:00:00 UTC"
     assert misdated(1_767_225_600, 1_767_225_600 * 10**9) == f"{found}, {expected}"
+
+
+def test_a_camera_stays_one_of_a_wrong_time_when_it_connects_anew_until_it_says_goodbye() -> None:
+    sources = introduced()
+    sources.note_capture_time(header("f1", capture_time=5), 10**18)
+    sources.introduce("cam", b"another")
+    assert sources.gauges()["mdss_sources_misdated"] == 1
+    sources.end(b"another")
+    assert sources.gauges()["mdss_sources_misdated"] == 0
 
 
 def test_a_camera_whose_capture_times_are_wrong_in_turns_is_named_once_an_hour_and_others_beside_it() -> None:

@@ -79,6 +79,9 @@ def test_a_process_that_is_given_up_while_others_load_ends_the_start_at_once_tho
     with pytest.raises(MdssError, match="cannot start: rgb-0: ended with code 1; ended 5 times"):
         line.run(60)
     assert line.world.clock() < 1000 + 25 and line.ended()
+    late = Line(rgb_0=dies_often, ingest=ready_after(25))  # which is started when all others are ready
+    with pytest.raises(MdssError, match="cannot start: rgb-0: ended with code 1; ended 5 times"):
+        late.run(60)
 
 
 class OnceTold(Line):

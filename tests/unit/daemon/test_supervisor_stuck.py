@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon.child import ENDS_WITHIN_S
 from daemon.status import StationReport
 from mdss.wire.messages import Ended
-from tests.fakes import outlives_sigkill
+from tests.fakes import ignores_term, outlives_sigkill
 from tests.unit.daemon.test_supervisor import LIMITS, Line
 
 KILLED_S = 2 + LIMITS.stall_timeout_s  # after its start, at the latest two seconds later
@@ -51,3 +51,9 @@ def test_a_fusion_that_begins_meanwhile_is_not_told_that_the_stage_is_gone() -> 
     line.run(KILLED_S + ENDS_WITHIN_S + 10)
     assert len(line.world.of("fusion")) == 2
     assert [ended.process for ended in line.fusion.sent if isinstance(ended, Ended)] == ["fusion"]
+
+
+def test_one_that_ignores_sigterm_is_gone_before_the_station_is_though_it_is_the_last_to_be_asked() -> None:
+    line = Line(alerts=ignores_term)
+    line.run(5)
+    assert [report.pid for report in line.board.report.processes] == [None] * len(line.names)

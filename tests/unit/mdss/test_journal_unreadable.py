@@ -83,6 +83,14 @@ def test_more_than_one_answer_holds_are_no_end_of_the_journal(station: Station) 
     assert names(station.journal.since(5, 2)) == []
 
 
+def test_those_behind_it_come_in_the_order_in_which_they_were_judged_and_not_in_that_of_their_acceptance(station: Station) -> None:
+    for name in "abcde":
+        station.journal.accept(accepted(name, 100))
+    station.judge(*"edcba")
+    station.make_unreadable("e", "d")
+    assert [names(station.journal.since(0, limit)) for limit in (1, 2, 3)] == [["c"], ["c", "b"], ["c", "b", "a"]]
+
+
 def test_alerts_get_past_it_and_its_own_waits_for_a_release_that_can_read_it(station: Station) -> None:
     station.judge("a", "b")
     ((readable,),) = station.journal._file.rows("SELECT verdict FROM part WHERE result_id = 'a'")

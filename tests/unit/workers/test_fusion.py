@@ -282,7 +282,7 @@ def test_a_clock_that_is_set_changes_no_deadline() -> None:
     first, *_ = joined_messages("a", deadline(world))
     worker.step(first)
     world.clock.advance(4.9)
-    assert list(worker.tick()) == []
+    assert (list(worker.tick()), world.tally.counters["mdss_open_parts"]) == ([], 1)
     world.clock.advance(0.2)
     assert [answer.code for answer in worker.tick() if isinstance(answer, Judged)] == ["LATE"]
     assert world.tally.timings["mdss_verdict_latency_seconds"] == [pytest.approx(5.1)]

@@ -15,7 +15,7 @@ from mdss.method.calibration import Calibration, Statistics
 from mdss.method.reference import Reference
 from mdss.settings import FusionSettings
 from mdss.wire.messages import Judged
-from mdss.wire.verdict import Branch, UndefinedCode, Verdict
+from mdss.wire.verdict import Branch, ModelReference, ThresholdReference, UndefinedCode, Verdict
 from tests.parts import accepted, calibration, model, prepared, score
 from workers.judge import Judge, JudgedPart, Judgement, VerdictOrigin, verdict_of
 from workers.part_join import JoinedPart
@@ -58,6 +58,11 @@ def test_only_a_score_above_the_threshold_is_not_ok_and_only_a_number_is_ok(peak
 def test_a_part_that_is_ok_has_no_reason_and_no_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusion, "regions", lambda *_: 1 / 0)
     assert judge(part()).reasons == ()
+
+
+def test_a_part_that_is_ok_has_its_map_as_well() -> None:
+    joined = part()
+    assert np.array_equal(judge(joined).heat, joined.scores["rgb"].map)  # type: ignore[arg-type]
 
 
 def test_a_score_that_equals_the_threshold_is_ok_as_the_stated_rate_of_false_rejects_counts_on() -> None:
@@ -119,6 +124,8 @@ def test_one_branch_alone_does_not_let_a_part_pass_that_is_half_gone() -> None:
     half = half_gone(part(("sdf",), "LATE"))
     found = judge(half, degraded_policy="single_branch", min_part_ratio=0.7)
     assert (found.evaluation, found.is_partial) == ("NotDecidable", True) and "covers 50.0%" in found.reasons[1]
+    defective = half_gone(part(("sdf",), "LATE", peak=4.0))
+    assert judge(defective, degraded_policy="single_branch", min_part_ratio=0.7).evaluation == "NotOK", "a defect stays one"
 
 
 def half_gone(joined: JoinedPart) -> JoinedPart:
@@ -145,7 +152,7 @@ def test_one_branch_alone_is_held_against_its_own_good_parts(branch: Branch, eva
 @pytest.mark.parametrize(("peak", "evaluation"), [(3.0, "OK"), (3.1, "NotOK")])
 def test_one_branch_alone_decides_where_the_station_allows_it(peak: float, evaluation: str) -> None:
     judgement = judge(part(("sdf",), "LATE", peak=peak), degraded_policy="single_branch")
-    assert (judgement.evaluation, judgement.is_partial) == (evaluation, True)
+    assert (judgement.evaluation, judgement.is_partial, judgement.score) == (evaluation, True, None), "a score is that of both"
     assert judgement.reasons[0].endswith(f"its peak of {peak:g} deviations is {'not ' if evaluation == 'OK' else ''}above 3")
 
 
@@ -176,6 +183,7 @@ def test_a_part_whose_model_is_not_held_is_lost_and_its_verdict_names_no_model()
     assert (judgement.evaluation, judgement.code, judgement.reasons) == ("Undefined", "LOST", ("model cap/0001 is not loaded",))
     verdict = verdict_of(JudgedPart(joined, judgement, None), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50)
     assert (verdict.model, verdict.threshold) == (None, None)
+    assert Judge({}, FusionSettings()).judge(part(("rgb",), "LATE")).code == "LATE", "that was so before a model was asked for"
 
 
 def test_no_part_is_judged_by_two_models() -> None:
@@ -228,6 +236,26 @@ def test_a_verdict_round_trips_as_json_and_says_where_it_comes_from() -> None:
     assert (verdict.score, verdict.deadline_missed) == (None, True)
     assert (verdict.times.captured, verdict.times.rgb_started, verdict.times.rgb, verdict.times.published) == (5, 6, 7, 101)
     assert joined.prepared is not None and verdict.times.prepared == joined.prepared.finished_ns
+
+
+def test_a_verdict_repeats_what_it_was_told_of_its_part_and_of_its_model() -> None:
+    told = accepted("r", deadline_ns=10**12)
+    told = msgspec.structs.replace(
+        told, received_ns=10, generation=7, attempt=3, identity=msgspec.structs.replace(told.identity, is_simulated=True)
+    )
+    joined, held = part(), model()
+    scores = {
+        "rgb": msgspec.structs.replace(joined.scores["rgb"], started_ns=21, finished_ns=22),
+        "sdf": msgspec.structs.replace(joined.scores["sdf"], started_ns=31, finished_ns=32),
+    }
+    joined = replace(joined, accepted=told, scores=scores)  # type: ignore[arg-type]
+    verdict = verdict_of(JudgedPart(joined, judge(joined), held), VerdictOrigin("line 1", "boot", "configuration"), now_ns=50)
+    assert (verdict.is_simulated, verdict.attempt) == (True, 3)
+    assert verdict.model == ModelReference(name=held.name, version=held.version, digest=held.digest, generation=7)
+    assert verdict.threshold == ThresholdReference(value=2.0, method="conformal", calibrated_at=held.calibration.calibrated_at)
+    times = verdict.times
+    assert (times.captured, times.received, times.prepared, times.fusion, times.published) == (5, 10, 1, 50, 50)
+    assert (times.rgb_started, times.rgb, times.sdf_started, times.sdf) == (21, 22, 31, 32)
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,21 @@ def test_at_the_end_room_is_waited_for_with_the_last_results_and_not_for_ever(co
     assert [beat.state for beat in health.sent if isinstance(beat, Heartbeat)][-1] == "stopped"
 
 
+def test_at_the_end_the_last_results_leave_one_by_one_where_there_is_room_for_no_more() -> None:
+    class Narrow(FakeLink):
+        """Takes one message each time that it is waited for."""
+
+        def send(self, message: Message) -> bool:
+            is_taken = super().send(message)
+            self.room = False
+            return is_taken
+
+    inbox, outlet, stop = FakeLink([judged(1), judged(2), judged(3)]), Narrow(), StopFlag()
+    outlet.on_empty, stop.asked = lambda: setattr(outlet, "room", True), True
+    run(Echo(), inbox, outlet, stop)
+    assert ids(outlet) == ["r1", "r2", "r3", "goodbye"]
+
+
 def test_a_tally_adds_up() -> None:
     tally = Tally()
     tally.count("a")

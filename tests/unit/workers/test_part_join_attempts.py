@@ -167,6 +167,13 @@ def test_restart_of_the_machine_and_the_old_deadline_says_nothing() -> None:
     assert [part.code for part in line.join.tick(line.now_ns + DEADLINE_NS + GRACE_NS)] == ["LOST"]
 
 
+def test_restart_of_the_machine_and_the_frame_that_comes_again_has_a_deadline_of_its_own() -> None:
+    line = Line()
+    line.join.recover([parts.accepted("a", deadline_ns=10**18)], line.now_ns)
+    line.accept("a")
+    assert [part.code for part in line.join.tick(DEADLINE_NS)] == ["LATE"]
+
+
 def test_never_started_again_and_what_waits_only_for_it_need_not_wait_for_its_deadline() -> None:
     line = Line()
     line.accept("a", "b")
@@ -185,6 +192,15 @@ def test_what_is_not_judged_names_only_the_ends_of_the_stages_that_it_lacks() ->
     assert line.give_up("collect") == []
     (part,) = line.give_up("sdf-0")
     assert part.reason == "no result from sdf: sdf-0 ended 5 times"
+
+
+def test_what_is_not_judged_names_the_end_of_every_stage_that_it_lacks_and_only_once_it_is_accepted() -> None:
+    line = Line()
+    line.say(parts.prepared("a"))
+    assert line.give_up("rgb-0") == line.give_up("sdf-0") == []
+    line.accept("a")
+    (part,) = line.join.tick(line.now_ns)
+    assert (part.code, part.reason) == ("WORKER_LOST", "no result from rgb and sdf: rgb-0 ended 5 times; sdf-0 ended 5 times")
 
 
 def test_never_started_again_is_prepare_and_no_later_part_waits() -> None:
