@@ -63,9 +63,9 @@ def _of_tiff(encoded: bytes) -> ImageHeader | None:
         return None
 
 
-def header_of_tiff(file: tifffile.TiffFile) -> ImageHeader:
-    """Return the header of an open TIFF, whose first page counts; one of TIFF_ERRORS if it is damaged."""
-    page, others = file.pages.first, list(islice(file.pages, 1, MOST_COPIES + 2))
+def header_of_tiff(file: tifffile.TiffFile, counting: int = 1) -> ImageHeader:
+    """Return the header of an open TIFF, whose first pages count, as a rule one; one of TIFF_ERRORS if it is damaged."""
+    page, others = file.pages.first, list(islice(file.pages, counting, counting + MOST_COPIES + 1))
     tag = page.tags.get("Orientation")
     return ImageHeader(
         page.imagelength,

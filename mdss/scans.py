@@ -77,7 +77,8 @@ def read_cloud(path: Path) -> NDArray[np.floating]:
     """Return an organised cloud (H, W, 3) as stored."""
     try:
         with tifffile.TiffFile(path) as file:
-            header, stored = header_of_tiff(file), file.series[0]
+            stored = file.series[0]  # of all pages that make up one array: a program may have written each row as a page
+            header = header_of_tiff(file, len(stored.pages))
             shape, dtype = tuple(stored.shape), np.dtype(stored.dtype)
             if dtype.kind != "f" or len(shape) != 3 or shape[2] != 3:
                 raise BadInput(f"{path}: found {dtype} of shape {shape}, expected float32 of shape (H, W, 3)")
