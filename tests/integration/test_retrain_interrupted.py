@@ -25,6 +25,7 @@ from tests import halting
 from tests.halting import with_ctrl_c
 from tests.retraining import FEW, NEW, Plant, noted_as, order_of, record_of, shown_to, stored_as_trained
 from tests.station import NAME, write_teacher
+from trainer.retrain_order import RetrainOrder
 from trainer.retrain_plan import MADE_MODEL, PARTS, PLAN
 from trainer.retrain_planning import plan_of, recipe_of
 from trainer.retrain_run import Run, resumable_plan, retrain
@@ -49,6 +50,15 @@ class Verb:
         """Send it a signal at the first line that begins so; return exit code and what it said."""
         code, said = halting.run(self._words, until, lambda process: process.send_signal(by))
         return code, "\n".join(said)
+
+
+def planned(own: Plant) -> RetrainOrder:
+    """Collect enough new parts and write the plan of a retraining that learns from them; return its order."""
+    for number in range(NEW):
+        own.collect(number)
+    order, champion = order_of(own), open_champion(own.store, NAME)
+    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    return order
 
 
 def test_after_ctrl_c_and_a_power_cut_it_goes_on_with_exactly_the_parts_of_its_plan(
@@ -93,20 +103,14 @@ def test_before_there_is_a_plan_ctrl_c_keeps_nothing_and_says_so(own: Plant) -> 
 
 
 def test_ctrl_c_once_all_is_done_keeps_nobody_from_hearing_what_came_of_it(own: Plant, passing: None) -> None:
-    for number in range(NEW):
-        own.collect(number)
-    order, champion = order_of(own), open_champion(own.store, NAME)
-    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    order = planned(own)
     (order.work / MADE_MODEL).write_text("0001", "ascii")
     result = with_ctrl_c(lambda: retrain(order), lambda code: code is Run.candidate.__code__ and not order.work.exists())
     assert (result.outcome, result.exit_code, record_of(own).outcome) == ("candidate", 0, "candidate")
 
 
 def test_ctrl_c_while_an_unfinished_training_is_given_up_keeps_nothing_and_says_so(own: Plant) -> None:
-    for number in range(NEW):
-        own.collect(number)
-    order, champion = order_of(own), open_champion(own.store, NAME)
-    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    order, champion = planned(own), open_champion(own.store, NAME)
     other = order_of(own, assignments=("sdf.steps=3",))
     with pytest.raises(KeyboardInterrupt, match="stopped before anything was learned; the next run begins anew"):
         with_ctrl_c(lambda: retrain(other), lambda code: code.co_filename == shutil.__file__)
@@ -184,10 +188,7 @@ def test_a_unit_is_that_of_curated_scans_and_without_any_no_reason_to_give_a_pla
 
 @pytest.mark.parametrize("name", ["", "0042", "\xe9"])
 def test_a_model_that_was_stored_and_cannot_be_used_any_more_is_stored_once_more(own: Plant, passing: None, name: str) -> None:
-    for number in range(NEW):
-        own.collect(number)
-    order, champion = order_of(own), open_champion(own.store, NAME)
-    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    order = planned(own)
     (order.work / MADE_MODEL).write_text(name, "latin-1")
     assert (retrain(order).outcome, linked_version(own.store / NAME, "candidate")) == ("candidate", "0002")
 
@@ -209,10 +210,7 @@ def test_a_model_that_passed_when_the_store_was_busy_becomes_the_candidate_of_th
 
 
 def test_what_was_stored_before_the_power_went_is_judged_and_not_trained_again(own: Plant, passing: None) -> None:
-    for number in range(NEW):
-        own.collect(number)
-    order, champion = order_of(own), open_champion(own.store, NAME)
-    write_json(order.work / PLAN, plan_of(order, champion.recipe, champion))
+    order = planned(own)
     (order.work / MADE_MODEL).write_text("0001", "ascii")
     assert retrain(order).version == "0001"
     assert [path.name for path in versions(own.store / NAME)] == ["0001"]

@@ -218,22 +218,15 @@ def test_a_refusal_is_an_error_at_once() -> None:
 def test_a_refusal_whose_words_arrive_after_the_end_is_told_in_them() -> None:
     world = FakeWorld({"rgb-0": lives})
     child = play(world, 1)
-    (process,) = world.started
-    process.state, process.reason = "error", "model.json: no such file"
-    words = process.heartbeat()
-    process.code = 2
-    assert last_words(child, words, world.clock()) == ("error", "model.json: no such file")
+    assert last_words(child, world, ("error", "model.json: no such file"), 2) == ("error", "model.json: no such file")
 
 
 def test_a_failure_is_told_in_the_words_of_the_process_and_tried_again_in_every_life() -> None:
     world = FakeWorld({"rgb-0": lives})
     child = play(world, 1)
     for pause in ("0.5", "1"):
-        process = world.started[-1]
-        process.state, process.reason = "stopped", "journal: disk full"
-        words = process.heartbeat()
-        process.code = 1
-        assert last_words(child, words, world.clock()) == ("degraded", f"ended with code 1: journal: disk full; starts again in {pause} s")
+        told = last_words(child, world, ("stopped", "journal: disk full"), 1)
+        assert told == ("degraded", f"ended with code 1: journal: disk full; starts again in {pause} s")
         go_on(child, world, 1)
 
 
@@ -286,12 +279,16 @@ def test_an_address_that_was_taken_from_the_first_is_an_error_at_once() -> None:
     assert (child.state, child.reason) == ("error", "frames endpoint tcp://127.0.0.1:1: cannot be opened")
 
 
-def last_words(child: Child, words: Heartbeat | None, now_s: float) -> tuple[str, str]:
-    """Let a process's last heartbeat arrive after its end; return what is said of the child."""
-    child.tick(now_s)
+def last_words(child: Child, world: FakeWorld, words: tuple[ProcessState, str], code: int) -> tuple[str, str]:
+    """Let the process end with this code, and its last state and reason arrive after its end; return what is said of the child."""
+    process = world.started[-1]
+    process.state, process.reason = words
+    last = process.heartbeat()
+    process.code = code
+    child.tick(world.clock())
     pid = child.pid
-    assert words is not None and words.pid == pid
-    child.hear(words)
-    child.tick(now_s)
+    assert last is not None and last.pid == pid
+    child.hear(last)
+    child.tick(world.clock())
     assert child.pid is None
     return child.state, child.reason

@@ -30,9 +30,5 @@ def test_one_that_was_asked_to_stop_has_its_time_though_it_is_silent_and_how_it_
 def test_one_that_something_outside_of_it_hinders_says_so_in_words_that_arrive_after_its_end() -> None:
     world = FakeWorld({"rgb-0": lives})
     child = play(world, 1)
-    (process,) = world.started
-    process.state, process.reason = "stopped", "journal: disk full"
-    words = process.heartbeat()
-    process.code = HINDERED
-    state, reason = last_words(child, words, world.clock())
+    state, reason = last_words(child, world, ("stopped", "journal: disk full"), HINDERED)
     assert state == "degraded" and reason.startswith(f"ended with code {HINDERED}: journal: disk full; ")
