@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Final
 
 from daemon.timed_questions import TimedQuestions
-from mdss.errors import MdssError
+from mdss.errors import MdssError, champion_expected
 from mdss.settings import Settings
 
 # The rules of `mdss.method.model_store`, repeated here because no process of the daemon may import it: it would load OpenCV.
@@ -30,9 +29,7 @@ class StoredModels:
         try:
             version, is_there = self._questions.ask(lambda: (str(link.readlink()), link.is_dir()), link)
         except FileNotFoundError as error:
-            trained = f"`mdss train --recipe {recipe} --out {shlex.quote(str(self._store))}`"
-            hint = f"expected one made by {trained}, or a stored version made champion by `mdss model promote`"
-            raise MdssError(f"{link}: no such model; {hint}") from error
+            raise MdssError(f"{link}: no such model; {champion_expected(self._store, recipe)}") from error
         except OSError as error:
             raise MdssError(f"{link}: cannot be read ({error.strerror}); expected a link to a version") from error
         if not VERSION.fullmatch(version) or not is_there:

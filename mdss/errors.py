@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -29,6 +31,12 @@ def written_out(value: float, digits: int = 4) -> str:
     """
     short = f"{value:.{digits}g}"
     return f"{Decimal(short):f}" if "e" in short and 1e-15 < abs(value) < 1e15 else short
+
+
+def champion_expected(store: Path, recipe: str) -> str:
+    """Return the end of the sentence on a recipe without a champion: how one is made."""
+    trained = f"`mdss train --recipe {recipe} --out {shlex.quote(str(store))}`"
+    return f"expected one made by {trained}, or a stored version made champion by `mdss model promote`"
 
 
 class MdssError(Exception):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,7 +18,7 @@ from typing import Any
 import msgspec
 
 from mdss import audit
-from mdss.errors import BadInput, MdssError, ModelRefused
+from mdss.errors import BadInput, MdssError, ModelRefused, champion_expected
 from mdss.folder_names import RULE, is_folder_name
 from mdss.method import store_files
 from mdss.method.calibration import Calibration
@@ -101,8 +100,7 @@ def open_champion(store: Path, name: str) -> ModelFolder:
 def _expected_champion(store: Path, name: str) -> str:
     if store.is_dir() and versions(store):
         return f"{store} holds the versions of one recipe, expected the store above it, {store.absolute().parent}"
-    trained = f"`mdss train --recipe {name} --out {shlex.quote(str(store))}`"
-    return f"expected one made by {trained}, or a stored version made champion by `mdss model promote`"
+    return champion_expected(store, name)
 
 
 def champion_of(store: Path, name: str) -> ModelFolder | None:
