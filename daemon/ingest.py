@@ -33,6 +33,8 @@ WAIT_MS = 50
 WAIT_FOR_ROOM_MS = 5  # while frames wait for the next stage
 JOURNAL_WAIT_S = 1.0  # waiting longer for another process's lock would delay the PONGs to cameras
 LARGEST_PAYLOAD_BYTES = LARGEST_SIDE_PX**2 * 12  # a full cloud; zmq closes a connection that sends more, before it reserves memory
+# answers that wait for one camera, far more than its credit can call for: a camera waits without end for a DONE that was dropped
+MOST_ANSWERS = 1000
 MOST_FRAMES = 1 + 3 + camera.MOST_PAYLOADS + 1  # sender, message, and one more frame that shows the message is too long
 # held frames plus forty of the largest frames in transit; ZeroMQ itself does not limit a message of many frames
 MEMORY_BYTES = 3 * 1024**3
@@ -49,7 +51,7 @@ class IngestSockets:
         self.authentication = ClientAuthentication(context, settings)
         closing.callback(self.authentication.close)
         has_keys = settings.security.server_key_file is not None  # with keys, nobody may take over a connection by its routing id
-        options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys)}
+        options = {"maxmsgsize": LARGEST_PAYLOAD_BYTES, "router_handover": int(not has_keys), "sndhwm": MOST_ANSWERS}
         self.cameras = bind_socket(context, zmq.ROUTER, "frames", settings, **options)
         self._inlet = BoundedReceiver(self.cameras, MOST_FRAMES)
         closing.callback(self.cameras.close)

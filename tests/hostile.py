@@ -24,8 +24,9 @@ MORE, LONG = 0x01, 0x02
 class Hostile:
     """A DEALER with no manners."""
 
-    def __init__(self, endpoint: str, keys: CurveKeys | None = None, routing_id: bytes = b"") -> None:
+    def __init__(self, endpoint: str, keys: CurveKeys | None = None, routing_id: bytes = b"", most_unread: int = 1000) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
+        self._context.setsockopt(zmq.RCVHWM, most_unread)
         self.socket = connect(self._context, zmq.DEALER, endpoint, keys) if not routing_id else self._named(endpoint, keys, routing_id)
 
     def __enter__(self) -> Self:

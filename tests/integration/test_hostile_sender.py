@@ -63,9 +63,9 @@ class IngestUnderAttack:
     def keys(self, name: str) -> CurveKeys | None:
         return None if self.ring is None else self.ring.of(name)
 
-    def mallory(self) -> Hostile:
-        """Return a sender that has introduced itself properly."""
-        made = Hostile(self.endpoint, self.keys("mallory"))
+    def mallory(self, most_unread: int = 1000) -> Hostile:
+        """Return a sender that has introduced itself properly, and for which so many unread answers wait at its end."""
+        made = Hostile(self.endpoint, self.keys("mallory"), most_unread=most_unread)
         assert isinstance(made.ask(camera.compose(Hello(source_id="mallory"))), Credit)
         return made
 
@@ -209,6 +209,18 @@ def test_more_than_credit_is_refused_and_takes_no_room_from_others(scene: Ingest
         refused = {answer.code for answer in answers if isinstance(answer, Nack)}
         assert refused == {"BUSY"}
         assert sum(isinstance(answer, Ack) for answer in answers) <= scene.line.settings.camera.credit
+        assert len(answers) == 100
+
+
+@pytest.mark.parametrize("scene", ["ipc"], indirect=True)
+def test_no_answer_is_dropped_while_a_sender_reads_none_of_a_thousand(scene: IngestUnderAttack) -> None:
+    names = [f"{number:0128}" for number in range(1000)]
+    with scene.mallory(most_unread=1) as mallory:
+        for name in names:
+            mallory.send(with_header(bare(frame_id=name, source_id="n" * 64)))
+        scene.serve_until(3)
+        answers = mallory.said_before_pong("mallory")
+        assert [answer.frame_id for answer in answers if isinstance(answer, Nack)] == names
 
 
 def test_a_payload_larger_than_any_cloud_costs_its_sender_the_connection(scene: IngestUnderAttack) -> None:
