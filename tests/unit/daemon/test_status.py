@@ -38,10 +38,11 @@ class Station:
         self.server = serve(self.board, "127.0.0.1", 0, token)
         self.port = self.server.server_address[1]
 
-    def get(self, path: str, **headers: str) -> tuple[int, str]:
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
         """Return the status and text of a page."""
+        url = f"http://127.0.0.1:{self.port}{path}"
         try:
-            with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers), timeout=60) as page:
+            with urllib.request.urlopen(urllib.request.Request(url, headers=headers, method=method), timeout=60) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -167,8 +168,11 @@ def test_metrics_say_by_which_model_each_recipe_is_judged_and_what_became_of_cha
 
 def test_an_unknown_page_names_the_known_ones(station: Station) -> None:
     code, text = station.get("/health")
-    assert code == 404
-    assert "/readyz" in text
+    assert code == 404 and "/readyz" in text
+
+
+def test_a_probe_may_ask_for_the_head_alone_and_add_a_question_of_its_own(station: Station) -> None:
+    assert (station.get("/livez", "HEAD"), station.get("/livez?now=1")) == ((200, ""), (200, "live\n"))
 
 
 def test_an_address_of_ipv6_that_the_settings_take_is_opened_and_asked(station: Station) -> None:
