@@ -157,8 +157,7 @@ def test_a_disk_that_is_slow_to_read_holds_up_its_page_and_not_the_supervisor() 
 def test_metrics_say_by_which_model_each_recipe_is_judged_and_what_became_of_changes(station: Station) -> None:
     cap = RecipeReport(recipe="cap", champion="0003", version="0002", generation=7, memory_bytes=5, swaps=4, failures=1)
     gland = RecipeReport(recipe="gland", champion="0001", version="", generation=0)
-    report = StationReport(station="line 1", state="running", reason="", is_ready=True, uptime_s=5, models=(cap, gland))
-    station.board.show(report)
+    station.board.show(StationReport(station="line 1", state="running", reason="", is_ready=True, uptime_s=5, models=(cap, gland)))
     lines = station.get("/metrics")[1].splitlines()
     assert [line for line in lines if line.startswith("mdss_model_info")] == ['mdss_model_info{recipe="cap",version="0002"} 1.0']
     assert 'mdss_model_generation{recipe="cap"} 7.0' in lines and 'mdss_model_generation{recipe="gland"} 0.0' in lines
