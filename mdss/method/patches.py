@@ -28,7 +28,7 @@ def cut_patches(points: Float, points_per_patch: int, density: float, device: st
     members = [neighbours.nearest(points[centres], points_per_patch)]
     uncovered = uncovered_points(members[0], count)
     while len(uncovered):
-        more = uncovered[farthest_points(points[uncovered], min(8, len(uncovered)))]
+        more = uncovered[farthest_points(points[uncovered], 8)]
         members.append(neighbours.nearest(points[more], points_per_patch))
         for patch in np.flatnonzero((members[-1] != more[:, None]).all(axis=1)):  # where K others in the same place keep a centre out
             beside = uncovered[(points[uncovered] == points[more[patch]]).all(axis=1)][:points_per_patch]

@@ -39,6 +39,12 @@ def test_a_black_part_stays_black() -> None:
     assert not match_brightness(black, np.ones((8, 8), bool), 100.0).any()
 
 
+def test_every_level_is_scaled_alike_so_that_black_stays_black_and_what_is_too_bright_becomes_white() -> None:
+    levels = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+    matched = match_brightness(levels, np.ones((16, 16), np.bool_), 250.0, most=0.5)  # 1.5 times as bright is as far as it may go
+    np.testing.assert_allclose(matched, (levels * 1.5).clip(0, 255), atol=0.51)
+
+
 @pytest.mark.parametrize(("asked", "factor"), [(3.0, 1.5), (1.2, 1.2), (0.8, 0.8), (0.1, 1 / 1.5)])
 def test_an_image_is_made_brighter_or_darker_by_no_more_than_the_limit(asked: float, factor: float) -> None:
     matched = match_brightness(RGB, MASK, asked * object_brightness(RGB, MASK), most=0.5)

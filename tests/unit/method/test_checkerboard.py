@@ -39,13 +39,17 @@ def test_of_a_whole_grid_half_is_asked_about_and_a_slope_is_found_between() -> N
     assert found[0, 1] == np.mean([slope[0, 0], slope[0, 2], slope[1, 1]])
 
 
-def test_a_value_that_was_asked_for_is_kept_and_a_pixel_that_is_not_there_has_no_say() -> None:
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_value_that_was_asked_for_is_kept_and_the_others_are_the_mean_of_those_beside_them(share: float) -> None:
     random = np.random.default_rng(0)
-    asked = chosen_from(random.random(SHAPE) < 0.7)
-    values = random.uniform(1, 1.1, int(asked.chosen.sum())).astype(np.float32)
+    asked = chosen_from(random.random(SHAPE) < share)
+    values = random.uniform(1, 2, int(asked.chosen.sum())).astype(np.float32)
     found = asked.interpolated(values)
     assert np.array_equal(found[asked.chosen], values)
-    assert ((found >= values.min()) & (found <= values.max())).all()
+    said = dict(zip(zip(*np.divmod(asked.pixels[asked.chosen], SHAPE[1]), strict=True), values, strict=True))
+    for row, column, value in zip(*np.divmod(asked.pixels[~asked.chosen], SHAPE[1]), found[~asked.chosen], strict=True):
+        beside = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+        assert value == pytest.approx(np.mean([said[place] for place in beside if place in said]))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])

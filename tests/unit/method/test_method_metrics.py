@@ -109,7 +109,7 @@ def test_au_pro_is_that_of_a_loop_over_every_threshold(seed: int, with_good: boo
 @settings(max_examples=60)
 def test_au_pro_in_rank_steps_is_the_published_protocol(seed: int, steps: int) -> None:
     maps, truths = random_case(seed)
-    for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths), thresholds=steps).items():
+    for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths), (1.0, *metrics.LIMITS), thresholds=steps).items():
         assert found == pytest.approx(published_au_pro(maps, truths, limit, steps), abs=1e-10)
 
 
@@ -122,6 +122,15 @@ def test_continuous_maps_of_real_size_agree_too() -> None:
         heat[truth] += 1
     for limit, found in metrics.au_pro(metrics.Pixels.of(maps, truths)).items():
         assert found == pytest.approx(brute_force_au_pro(maps, truths, limit), abs=1e-10)
+
+
+def test_each_figure_of_a_branch_is_what_its_name_says() -> None:
+    maps, truths = random_case(7)
+    scores, labels = np.array([1.0, 3, 2, 2, 5]), np.array([False, True, False, True, True])
+    found = metrics.measure(scores, labels, maps, truths)
+    by_limit = [brute_force_au_pro(maps, truths, limit) for limit in (0.3, 0.1, 0.05, 0.01)]
+    assert (found.i_auroc, found.p_auroc) == (metrics.image_auroc(scores, labels), metrics.pixel_auroc(maps, truths))
+    assert [found.aupro_30, found.aupro_10, found.aupro_05, found.aupro_01] == pytest.approx(by_limit, abs=1e-10)
 
 
 def test_every_region_counts_the_same_however_large_it_is() -> None:
@@ -185,6 +194,12 @@ def test_the_roc_curve_encloses_the_auroc() -> None:
     labels = random.random(50) < 0.5
     scores = np.round(random.random(50) * 8) + labels
     assert metrics.area_below(metrics.roc_curve(scores, labels), 1.0) == pytest.approx(metrics.image_auroc(scores, labels))
+
+
+def test_both_curves_lead_from_nothing_to_everything() -> None:
+    for x, y in (metrics.roc_curve([3, 1, 2, 0], [False, True, False, True]), metrics.pro_curve(metrics.Pixels.of(*random_case(1)))):
+        assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+        assert (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
 
 
 def test_pixels_are_held_twice_at_most_while_they_are_sorted() -> None:

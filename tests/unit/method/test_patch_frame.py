@@ -64,6 +64,22 @@ def test_an_upright_patch_lies_flat_with_its_outside_up(normal: tuple[float, flo
     assert frames.to_patch(patch + torch.from_numpy(axis).float())[0, :, 2].mean() > 0.05
 
 
+@pytest.mark.parametrize("normal", [(0.6, 0, 0.8), (0.8, -0.5, 0.33), (-0.8, 0.5, 0.33), (0.95, 0.2, 0.24), (-0.95, 0.2, 0.24)])
+def test_an_upright_patch_is_not_turned_about_its_normal(normal: tuple[float, float, float]) -> None:
+    axis = np.array(normal) / np.linalg.norm(normal)
+    along = np.eye(3)[0 if abs(axis[0]) < 0.9 else 1]  # the camera's x, or its y where x is nearly the normal
+    expected = along - axis * (axis @ along)
+    assert np.allclose(PatchFrames.of(slab(axis), axis, UPRIGHT).rotations[0, 0], expected / np.linalg.norm(expected), atol=0.01)
+
+
+def test_the_outside_of_a_patch_is_the_side_of_the_viewing_direction_however_the_patch_lies() -> None:
+    axes = np.random.default_rng(0).normal(size=(100, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    for normal, view in zip(axes[:50], axes[50:], strict=True):
+        outside = PatchFrames.of(slab(normal), view, UPRIGHT).rotations[0, 2].numpy()
+        assert np.allclose(outside, normal * np.sign(normal @ view), atol=0.01) or abs(normal @ view) < 0.01
+
+
 def test_places_are_turned_with_the_patch_they_belong_to() -> None:
     patches = torch.cat([slab(np.array([0, 0, 1.0])), slab(np.array([0.6, 0, 0.8]), 1)])
     both, second = (PatchFrames.of(each, np.array([0, 0, 1.0]), UPRIGHT) for each in (patches, patches[1:]))

@@ -45,14 +45,18 @@ def test_every_point_is_in_a_patch(count: int, points_per_patch: int, density: f
 
 @pytest.mark.parametrize("points_per_patch", [2, 50, 99])
 def test_points_that_lie_on_each_other_are_all_in_a_patch_and_do_not_need_one_each(points_per_patch: int) -> None:
-    for points in (np.repeat(sheet(20), 100, axis=0), np.concatenate([sheet(1000), np.repeat(sheet(1), 1000, axis=0)])):
+    lattice = np.indices((4, 5, 1)).reshape(3, -1).T.astype(np.float32)
+    piled = [np.repeat(each, 100, axis=0) for each in (sheet(20), lattice)]
+    for points in (*piled, np.concatenate([sheet(1000), np.repeat(sheet(1), 1000, axis=0)])):
         patches = cut_patches(points, points_per_patch, 1.0)
         assert len(uncovered_points(patches, len(points))) == 0
+        away = np.linalg.norm(points - points[patches[:, :1]], axis=2)  # (P, N)
+        assert (np.take_along_axis(away, patches, axis=1).max(axis=1) <= np.sort(away)[:, points_per_patch - 1] * (1 + 1e-6)).all()
         assert len(patches) <= 3 * len(points) / points_per_patch
 
 
 def test_a_cloud_smaller_than_a_patch_is_one_patch_that_repeats_its_points() -> None:
-    patch = cut_patches(sheet(7), 20, 3.0)[0]
+    (patch,) = cut_patches(sheet(7), 20, 3.0)
     assert sorted(patch[:7]) == list(range(7))
     np.testing.assert_array_equal(patch, np.resize(patch[:7], 20))
 
@@ -104,7 +108,7 @@ def test_the_next_point_is_the_farthest_from_all_before() -> None:
 
 
 def test_the_first_point_is_the_farthest_from_the_mean() -> None:
-    points = np.array([[0, 0, 0], [1, 0, 0], [0, 9, 0], [0, 0, 1]], np.float32)
+    points = np.array([[100, -50, 500], [101, -50, 500], [100, -41, 500], [100, -50, 501]], np.float32)
     assert farthest_points(points, 1).tolist() == [2]
 
 

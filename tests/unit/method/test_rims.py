@@ -68,6 +68,8 @@ def test_how_near_the_border_a_pixel_lies_is_told_on_all_four_sides_and_only_as_
     assert (near[0] == BORDER_PX).all() and (near[-1] == BORDER_PX).all() and near[1, 30] == BORDER_PX - 1
     np.testing.assert_array_equal(near, near.T)
     np.testing.assert_array_equal(near, near[::-1])
+    with pytest.raises(ValueError, match="read-only"):
+        near += 1  # all parts of frames of this shape share it
     assert not near[BORDER_PX : 64 - BORDER_PX, BORDER_PX : 64 - BORDER_PX].any()
 
 

@@ -94,6 +94,13 @@ def test_missing_points_are_a_reason_where_they_are_many_more_than_a_good_part_l
     assert unusual_gaps_reason(part, good, FusionSettings()) == (told if missing == 0.45 else "")
 
 
+@pytest.mark.parametrize(("missing", "is_reason"), [(0.009, False), (0.011, True)])
+def test_where_good_parts_lack_nothing_a_hundredth_of_the_points_is_no_reason_yet(missing: float, is_reason: bool) -> None:
+    whole = Reference(rgb=(1.0,), sdf=(1.0,), brightness=(), valid_point_ratio=(1.0,), distance_mm=())
+    part = view(np.s_[10:40], np.s_[10:40], invalid=missing)
+    assert bool(unusual_gaps_reason(part, calibration(reference=whole), FusionSettings())) == is_reason
+
+
 @pytest.mark.parametrize("reference", [None, calibration().reference])
 def test_what_good_parts_lack_is_not_guessed_where_a_model_does_not_tell(reference: Reference | None) -> None:
     part = view(np.s_[10:40], np.s_[10:40], invalid=0.45)

@@ -27,13 +27,16 @@ def test_an_even_map_reaches_the_same_around_every_place_wherever_the_part_lies(
     np.testing.assert_allclose(around[mask], 3, rtol=1e-5)
 
 
-def test_nearer_places_weigh_more_by_the_gaussian_weights_of_its_reach() -> None:
+@pytest.mark.parametrize("step", [150, 230])  # in the middle, and at the image's border, beyond which there is no part
+def test_nearer_places_weigh_more_by_the_gaussian_weights_of_its_reach(step: int) -> None:
     mask = part()
-    heat = np.where(np.arange(256) < 150, np.float32(1), np.float32(2)) * mask
+    heat = np.where(np.arange(256) < step, np.float32(1), np.float32(2)) * mask
     blurred = [cv2.GaussianBlur(values, (0, 0), REACH_PX, borderType=cv2.BORDER_CONSTANT) for values in (heat, mask.astype(np.float32))]
     around = surroundings(heat, mask)
     np.testing.assert_allclose(around[mask], (blurred[0] / blurred[1])[mask], atol=0.03)  # on a coarser grid, to a 30th of the step
-    assert around[80, 60] < 1.1 and around[80, 250] > 1.9 and 1.4 < around[80, 150] < 1.6
+    np.testing.assert_allclose(surroundings(heat.T.copy(), mask.T.copy()), around.T, atol=1e-5)
+    if step == 150:
+        assert around[80, 60] < 1.1 and around[80, 250] > 1.9 and 1.4 < around[80, 150] < 1.6
 
 
 def test_a_defect_does_not_raise_its_own_surroundings() -> None:

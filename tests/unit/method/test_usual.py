@@ -37,6 +37,14 @@ def test_what_is_stored_is_read_again_and_a_table_of_ones_changes_nothing() -> N
     assert Usual.read(torch.ones(2, CLASSES)).at(np.array([0, 1, 7], np.float32)).tolist() == [1, 1, 1]
 
 
+def test_a_table_is_left_out_only_if_all_its_values_are_one() -> None:
+    assert Usual.read_unless_flat(torch.ones(2, CLASSES)) is None
+    values = torch.linspace(1.1, 2, CLASSES)
+    for some in (values, torch.cat([torch.ones(CLASSES - 1), values[:1]])):
+        read = Usual.read_unless_flat(torch.stack([torch.arange(CLASSES) * 1.0, some]))
+        assert read is not None and read.values.tolist() == some.tolist()
+
+
 @pytest.mark.parametrize("heat", [0.0, 2.0])
 def test_parts_that_are_alike_everywhere_or_have_few_pixels_are_held_to_nothing(heat: float) -> None:
     few = Usual.of([np.full(5, 3, np.float32)], [np.full(5, heat, np.float32)])

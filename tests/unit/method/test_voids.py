@@ -25,8 +25,10 @@ def test_voids_reach_some_pixels_beyond_the_rim_and_no_farther() -> None:
 def test_voids_within_a_ball_are_those_that_lie_in_it() -> None:
     cloud = plate(0.0)
     cloud[31, 31] = np.nan
-    near, far = Voids.of(cloud).within(np.array([[31, 30, 500], [31, 25, 500]], np.float32), np.array([2, 2], np.float32))
-    assert (len(near), len(far)) == (1, 0)
+    centres = np.array([[31, 30, 500], [31, 25, 500], [12, 31, 500], [31, 32, 500]], np.float32)
+    voids = Voids.of(cloud)
+    held = voids.within(centres, np.array([2, 2, 1.2, 2], np.float32))
+    assert [voids.places[each].tolist() for each in held] == [[[31, 31, 500]], [], [[11, 31, 500]], [[31, 31, 500]]]
 
 
 def test_a_cloud_without_gaps_has_no_voids_in_any_ball() -> None:
@@ -44,3 +46,7 @@ def test_steps_are_those_of_the_grid_and_nothing_where_no_neighbours_were_measur
     lone = plate()
     lone[::2], lone[:, ::2] = np.nan, np.nan
     assert not pixel_steps(lone)[0].any()
+    measured = lone[np.isfinite(lone).all(axis=2)]
+    assert {tuple(each) for each in Voids.of(lone).places} == {tuple(each) for each in measured}, (
+        "then a void lies where its nearest point does"
+    )
