@@ -40,6 +40,12 @@ def test_what_good_parts_rarely_exceed_is_counted_in_deviations_of_the_logarithm
     assert score_limit(scores, None) == 0
 
 
+def test_a_part_that_scores_nothing_at_all_leaves_a_limit() -> None:
+    scores = [0.0, 1.0, 2.0, 1.0, 2.0]
+    assert 2 < score_limit(scores, 2.0) < np.inf
+    assert 2 < find_threshold(scores, ThresholdSettings(method="lognormal")).value < np.inf
+
+
 def test_too_few_parts_for_the_asked_rate_are_counted_and_the_rate_that_holds_is_stated() -> None:
     limit = find_threshold([float(n) for n in range(23)], ThresholdSettings(false_reject_rate=0.01))
     assert limit.value == 22
@@ -100,6 +106,7 @@ def test_a_margin_that_is_none_is_refused(margin: float) -> None:
         ([1.0, 0.9, 2.9, 1.01, 0.8], (), ""),
         ([1.0, 0.9, 3.1, 1.01, 0.8], (), "validation part 3 of 5 scores 3 times the next: is it good?"),
         ([0.0] * 5, (), ""),
+        ([0.4, 0.5, 0.3, 10.0, 0.2], (), "validation part 4 of 5 scores 20 times the next: is it good?"),
         ([30.0, 1.0, 20.0] + [1.0] * 17, (), "validation parts 1 of 20, 3 of 20 score 20 times the next: are they good?"),
         ([30.0, 1.0, 20.0] + [1.0] * 9, (), "validation parts 1 of 12, 3 of 12 score 20 times the next: are they good?"),
         ([30.0, 1.0, 20.0] + [1.0] * 4, (), ""),

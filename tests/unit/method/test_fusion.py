@@ -107,10 +107,11 @@ def test_shape_above_its_floor_is_added_to_the_aligned_colour_map() -> None:
     assert np.allclose(fused.map, (rgb - 2.0) / 0.5 + np.maximum((sdf - 0.1) / 0.02 - 1.5, 0), atol=1e-3)
 
 
-def test_clipping_holds_the_aligned_colour_map_at_zero() -> None:
+def test_clipping_holds_the_aligned_colour_map_at_zero_of_the_shape_map_where_the_recipe_asks() -> None:
     rgb, sdf = maps()
-    fused = fuse(rgb - 20, sdf, calibration(fusion=FusionSettings(clip_aligned=True)))
-    assert fused.rgb.min() == pytest.approx(-0.1 / 0.02)
+    clipped, plain = (fuse(rgb - 2.5, sdf, calibration(fusion=FusionSettings(clip_aligned=asked))).rgb for asked in (True, False))
+    np.testing.assert_allclose(plain, (rgb - 4.5) / 0.5, atol=1e-5)
+    np.testing.assert_array_equal(clipped, np.maximum(plain, np.float32(-0.1 / 0.02)))
 
 
 def test_the_map_is_blurred_where_the_recipe_asks_and_the_score_is_not() -> None:
@@ -144,7 +145,9 @@ def test_a_region_says_where_how_large_and_which_branch_saw_it(branch: str, peak
 
 @pytest.mark.parametrize(("rgb", "sdf", "branch"), [(10, 6, "both"), (6, 10, "both"), (10, 4, "rgb"), (4, 10, "sdf")])
 def test_both_saw_a_region_where_the_weaker_has_more_than_half_of_what_the_stronger_has(rgb: float, sdf: float, branch: str) -> None:
-    fused = fuse(hot("rgb", rgb)[0], hot("sdf", sdf)[1], calibration())
+    colour, shape = hot("rgb", rgb)[0], hot("sdf", sdf)[1]
+    colour[20, 30], shape[25, 35] = 2.0, 0.1  # it is the highest value that counts
+    fused = fuse(colour, shape, calibration())
     (region,) = regions(fused, cloud(), Grid(SIZE_PX, SIZE_PX, SIZE_PX), calibration())
     assert region.branch == branch
 
@@ -172,6 +175,7 @@ def test_the_strongest_region_comes_first_one_across_a_corner_is_one_and_its_cen
     grid = Grid(SIZE_PX, SIZE_PX, SIZE_PX)
     strongest, other = regions(fuse(rgb, sdf, calibration()), cloud(), grid, calibration())
     assert (strongest.bbox_px, other.bbox_px) == ((10, 40, 8, 8), (30, 20, 6, 6))
+    assert (strongest.area_px, other.area_px) == (32, 36)
     assert strongest.peak == pytest.approx(20) and strongest.centroid_px == pytest.approx((14, 44), abs=0.01)
 
 
@@ -251,9 +255,9 @@ def test_a_region_lies_within_the_frame_and_has_a_pixel_of_it_at_least() -> None
     assert (top + height, left + width <= 800) == (400, True)
     assert region.area_px == pytest.approx(12 * 10 * (800 / 256) ** 2, abs=1) and region.centroid_px[1] < 400
     narrow = np.zeros((256, 256), np.bool_)
-    narrow[100:110, 6] = True
+    narrow[100:104, 6] = True
     (region,) = regions_of(narrow, Grid(64, 64, 256))
-    assert region.bbox_px[2] == 1
+    assert (region.bbox_px[2], region.area_px) == (1, 1)
     beyond = np.zeros((256, 256), np.bool_)
     beyond[40:60, 100:110] = True  # nowhere but in the letterbox
     (region,) = regions_of(beyond, wide)

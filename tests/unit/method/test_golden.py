@@ -55,7 +55,13 @@ def test_the_checksums_cover_golden_scans(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("scores", "expected"),
-    [([5.0, 1.0, 4.0, 2.0, 3.0], [3, 4, 2]), ([1.0, 1.0, 1.0, 1.0, 1.0], [1, 2, 3]), ([2.0, 1.0], [1, 0]), ([9.0], [0])],
+    [
+        ([5.0, 1.0, 4.0, 2.0, 3.0], [3, 4, 2]),
+        ([1.0, 1.0, 1.0, 1.0, 1.0], [1, 2, 3]),
+        ([2.0, 1.0], [1, 0]),
+        ([9.0], [0]),
+        (list(range(9)), [2, 4, 6]),
+    ],
 )
 def test_the_middle_of_the_scores_and_halfway_to_either_end_become_golden(scores: list[float], expected: list[int]) -> None:
     assert choose_golden(scores) == expected

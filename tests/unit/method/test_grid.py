@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -71,7 +73,20 @@ def test_image_and_cloud_show_the_same_place_on_the_grid(size: tuple[int, int]) 
 
 @pytest.mark.parametrize("size_px", [256, 100])
 @pytest.mark.parametrize(
-    "size", [(1200, 1600), (800, 600), (480, 640), (600, 801), (1080, 1920), (1024, 1280), (400, 400), (301, 299), (511, 512)]
+    "size",
+    [
+        (1200, 1600),
+        (800, 600),
+        (480, 640),
+        (600, 801),
+        (1080, 1920),
+        (1024, 1280),
+        (400, 400),
+        (301, 299),
+        (511, 512),
+        (1017, 1024),
+        (1015, 1024),
+    ],
 )
 def test_the_image_is_averaged_as_one_whose_letterbox_repeats_its_rim(size: tuple[int, int], size_px: int) -> None:
     grid = Grid(*size, size_px)
@@ -79,6 +94,98 @@ def test_the_image_is_averaged_as_one_whose_letterbox_repeats_its_rim(size: tupl
     sides = [(before, grid.side - length - before) for before, length in zip((grid.top, grid.left), size, strict=True)]
     square = np.pad(rgb, [*sides, (0, 0)], "edge")
     np.testing.assert_array_equal(grid.image(rgb), cv2.resize(square, (size_px, size_px), interpolation=cv2.INTER_AREA))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 100), (200, 130)])
+def test_a_smaller_image_is_enlarged_without_steps(size: tuple[int, int]) -> None:
+    grid, rgb = Grid(*size), np.random.default_rng(4).integers(0, 256, (*size, 3)).astype(np.uint8)
+    sides = [(before, grid.side - length - before) for before, length in zip((grid.top, grid.left), size, strict=True)]
+    expected = cv2.resize(np.pad(rgb, [*sides, (0, 0)], "edge"), (256, 256), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(grid.image(rgb), expected)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (480, 640), (640, 480), (63, 64), (200, 300)])
+def test_at_the_edge_lie_the_outermost_rows_and_columns_of_the_frame_and_nothing_beyond_them(size: tuple[int, int]) -> None:
+    grid = Grid(*size, 64)
+    rows, columns = (np.flatnonzero(index >= 0) for index in (grid.rows, grid.columns))
+    edge = np.zeros((64, 64), np.bool_)
+    edge[np.ix_(rows, columns)] = True
+    edge[rows[1] : rows[-1], columns[1] : columns[-1]] = False
+    assert grid.at_edge(edge) == np.count_nonzero(edge) == 2 * (len(rows) + len(columns)) - 4
+    assert grid.at_edge(~edge) == 0
+    for row, column in ((rows[0], columns[3]), (rows[-1], columns[-1]), (rows[5], columns[0]), (rows[5], columns[-1])):
+        one = np.zeros((64, 64), np.bool_)
+        one[row, column] = True
+        assert grid.at_edge(one) == 1
+
+
+@pytest.mark.parametrize("size", [(100, 80), (256, 256), (300, 400), (1200, 1600)])
+def test_steps_lead_from_the_first_row_that_is_sampled_to_the_last(size: tuple[int, int]) -> None:
+    grid = Grid(*size)
+    for index in (grid.rows, grid.columns):
+        shown = index >= 0
+        steps = grid.steps(index)
+        assert steps.shape == (255,)
+        assert steps[shown[1:] & shown[:-1]].sum() == pytest.approx(np.ptp(index[shown]), abs=1 if grid.side < 256 else 0)
+
+
+class Recorded:
+    """A cloud that counts the points that are read."""
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self.points, self.shape, self.read = points, points.shape, 0
+
+    def __getitem__(self, where: Any, /) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.points[where]
+        self.read += found.size // 3
+        return found
+
+
+def only(kept: NDArray[np.bool_]) -> Recorded:
+    """Return a cloud in which only some pixels were measured."""
+    return Recorded(np.where(kept[..., None], slope(*kept.shape), np.float32(np.nan)))
+
+
+@pytest.mark.parametrize(("up", "left"), [(0, 1), (1, 0), (1, 1)])
+def test_where_a_sensor_measures_just_what_the_grid_leaves_out_the_pixels_up_or_left_are_taken(up: int, left: int) -> None:
+    rows, columns = np.indices((512, 384))
+    grid = Grid(512, 384, 128)  # samples row and column 2 of every 4
+    kept = (rows % 4 == 2 - up) & (columns % 4 == 2 - left)
+    kept |= (rows % 4 == 2) & (columns % 4 == 2) & (np.random.default_rng(0).random(kept.shape) < 0.02)  # and a few that it does not
+    found = grid.points(only(kept))
+    np.testing.assert_array_equal(found[:, 16:112], slope(512, 384)[2 - up :: 4, 2 - left :: 4])
+    assert np.isnan(found[:, :16]).all() and np.isnan(found[:, 112:]).all()
+
+
+def test_up_of_the_first_row_and_left_of_the_first_column_there_is_nothing() -> None:
+    for height, width in ((510, 512), (512, 510)):
+        kept = np.indices((height, width))[0 if height < width else 1] % 2 == 1  # the grid samples 0, 2, 4 ...
+        found = grid_rows(Grid(height, width, 256).points(only(kept)), height < width)
+        assert np.isnan(found[0]).all() and np.isfinite(found[1]).all() and found[1, 5, 1] == 0.5
+
+
+def grid_rows(points: NDArray[np.float32], as_they_are: bool) -> NDArray[np.float32]:
+    """Return a grid's points, or those with rows and columns (and x and y) exchanged."""
+    return points if as_they_are else points.transpose(1, 0, 2)[..., [1, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "times_read"),
+    [
+        ((512, 512), 1.0, 1),
+        ((512, 512), 0.06, 1),
+        ((512, 512), 0.04, 4),
+        ((600, 600), 0.01, 1),
+        ((256, 256), 0.01, 1),
+        ((128, 128), 0.01, 1),
+    ],
+)
+def test_no_other_points_are_read_unless_next_to_nothing_was_measured_and_none_taken_unless_more_was(
+    size: tuple[int, int], share: float, times_read: int
+) -> None:
+    cloud, grid = only(np.random.default_rng(0).random(size) < share), Grid(*size)
+    np.testing.assert_array_equal(grid.points(cloud), cloud.points[np.ix_(grid.rows, grid.columns)])
+    assert cloud.read == times_read * 256**2
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 80), (128, 200)])

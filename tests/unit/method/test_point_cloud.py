@@ -105,11 +105,11 @@ def test_a_gap_is_background_where_all_of_that_was_taken_away_and_in_models_made
 
 
 def test_the_mask_is_the_foreground_dilated_with_a_square() -> None:
-    cloud = BlockScan(256, 256).cloud()
-    part = part_of(cloud)
-    np.testing.assert_array_equal(part.mask, binary_dilation(foreground(part), np.ones((8, 8), np.bool_), origin=-1))
-    smaller = part_of(cloud, PointCloudSettings(dilation_px=1))
-    np.testing.assert_array_equal(smaller.mask, foreground(smaller))
+    for by_px in (1, 5, 8):
+        part = part_of(BlockScan(256, 256, has_table=False).cloud(), PointCloudSettings(dilation_px=by_px))
+        expected = binary_dilation(foreground(part), np.ones((by_px, by_px), np.bool_), origin=by_px % 2 - 1)
+        np.testing.assert_array_equal(part.mask, expected)
+        assert part.invalid_point_ratio == 0  # what the dilation adds is not missing
 
 
 def test_specks_go_and_small_bodies_stay() -> None:
@@ -160,7 +160,9 @@ def test_nothing_that_came_in_is_changed() -> None:
             "no part in view: 36 points at least 1 mm (point_cloud.plane_removal_mm) off the table, expected 64 or more",
         ),
         (BlockScan(63, 200), "scan of 63x200: expected 64 to 2000 on each side"),
+        (BlockScan(200, 63), "scan of 200x63: expected 64 to 2000 on each side"),
         (BlockScan(64, 2001), "scan of 64x2001: expected 64 to 2000 on each side"),
+        (BlockScan(2001, 64), "scan of 2001x64: expected 64 to 2000 on each side"),
         (BlockScan(side_mm=0, has_table=False), "the cloud is empty: no pixel has a measured point"),
     ],
 )
@@ -283,7 +285,7 @@ def test_the_extent_is_told_from_some_of_the_points_whatever_their_columns_and_f
     rows, columns = np.indices((512, 512), np.float32)
     wide = np.stack([2 * columns, rows, 0 * rows], axis=2).reshape(-1, 3)
     assert scene_extent(wide) == pytest.approx(0.98 * 2 * 511, rel=0.01)
-    same = np.full((1000, 3), 7.0)
+    same = np.full((1000, 3), (7.0, 7.0, 500.0))
     same[500, 1] += 5
     assert scene_extent(same) == 5
 

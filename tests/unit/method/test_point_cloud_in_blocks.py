@@ -22,6 +22,9 @@ def test_two_points_that_differ_are_found_however_late_the_second_comes() -> Non
     assert not holds_two_points(cloud)
     cloud[40:, 10:] = 7.0
     assert not holds_two_points(cloud)
+    early = cloud.copy()
+    early[0, 3] = 8.0
+    assert holds_two_points(early)
     cloud[99, 89, 2] = 8.0
     assert holds_two_points(cloud)
 

@@ -110,6 +110,27 @@ def test_stray_points_do_not_move_the_table() -> None:
     assert abs(abs(before.normal @ after.normal) - 1) < 1e-5
 
 
+@pytest.mark.parametrize("noise_mm", [1.0, 1.5, 2.5])
+def test_a_table_so_rough_that_many_of_its_points_lie_behind_any_plane_is_found(noise_mm: float) -> None:
+    plane, table = (
+        find_table(BlockScan(tilt_deg=6, noise_mm=noise_mm).cloud(), DEFAULT),
+        BlockScan(tilt_deg=6, block_mm=0, noise_mm=0).cloud(),
+    )
+    assert plane is not None
+    assert plane.distance(table).max() < 0.5
+
+
+def test_a_few_stray_points_behind_the_table_do_not_make_it_a_face_of_the_part_that_lies_across_the_border() -> None:
+    cloud, random = BlockScan(tilt_deg=5).cloud(), np.random.default_rng(0)
+    table = cloud[20:60, 100:180].copy()
+    cloud[:, :60, 2] -= 40
+    stray = random.random(cloud.shape[:2]) < 0.03
+    cloud[stray, 2] += random.uniform(10, 100, np.count_nonzero(stray)).astype(np.float32)
+    plane = find_table(cloud, DEFAULT)
+    assert plane is not None
+    assert plane.distance(table).max() < 0.5
+
+
 def test_without_a_table_every_point_is_of_the_part() -> None:
     scene = BlockScan(has_table=False)
     part = part_of(scene.cloud())
