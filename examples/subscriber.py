@@ -30,7 +30,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has gone, as `| head` does
-        os._exit(1)  # without the last flush, which would fail, too
+        os._exit(141)  # as a shell has it; without the last flush, which would fail, too
     except MdssError as error:  # no valid endpoint, or that of another program
         print(f"subscriber: {error}", file=sys.stderr)
         sys.exit(2)

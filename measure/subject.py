@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.recording import NOT_MEASURED, find_pairs, read_pair
 from mdss.errors import BadInput
+from mdss.method.model_store import open_champion
 from mdss.settings_types import LARGEST_SIDE_PX, SMALLEST_SIDE_PX
 from mdss.wire.cloud import SensorCloud
 from mdss.wire.headers import CloudFormat, FrameHeader, ImageFormat
@@ -111,8 +112,10 @@ class Subject:
 
 
 def subject_of_store(store: Path, recipe: str, data: Path, unit: Unit) -> Subject:
-    """Return a champion of a store with scans of its product; a damaged model is refused later, by the station."""
-    return Subject(store, recipe, unit, read_scans(data), is_trained=True)
+    """Return a champion of a store with scans of its product. ModelRefused or BadInput, before anything is measured, if one is missing."""
+    scans = read_scans(data)
+    open_champion(store, recipe)
+    return Subject(store, recipe, unit, scans, is_trained=True)
 
 
 def synthetic_subject(preset_name: str, folder: Path, *, is_quick: bool) -> Subject:

@@ -202,6 +202,16 @@ def test_ctrl_c_ends_the_subscriber_without_a_word(folder: Path) -> None:
     assert process.returncode == 130
 
 
+def test_a_subscriber_whose_output_nobody_reads_any_more_ends_without_a_word_like_any_program(folder: Path) -> None:
+    with closing(Journal(folder / "journal.sqlite")) as journal:
+        for name in ("a", "b"):
+            journal.judge(verdict(name, evaluation="NotOK"))
+    with Publishing(folder) as station, started("subscriber.py", station) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 141)
+
+
 def test_ctrl_c_ends_the_camera_without_a_word_and_the_station_knows_that_it_left(folder: Path) -> None:
     with FakeStation(f"ipc://{folder}/frames.sock", finishes=False) as station:
         arguments = command("camera.py", station.endpoint, "cap")

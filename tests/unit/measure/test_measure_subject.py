@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mdss.errors import BadInput
-from measure.subject import Scan, Size
+from mdss.errors import BadInput, ModelRefused
+from mdss.scan_files import write_scan
+from measure.subject import Scan, Size, subject_of_store
 
 ROWS, COLUMNS = np.indices((100, 80), dtype=np.float32)
 SCAN = Scan(np.stack([ROWS, COLUMNS, COLUMNS], axis=-1).astype(np.uint8), np.stack([COLUMNS, ROWS, np.ones_like(ROWS)], axis=-1))
@@ -42,3 +45,11 @@ def test_at_another_size_points_stay_what_was_measured_and_the_middle_stays_the_
 def test_nothing_is_stretched() -> None:
     x, y, _ = np.moveaxis(SCAN.at(Size(200, 200)).xyz, -1, 0)
     assert np.ptp(x) == np.ptp(y) == 79
+
+
+def test_a_store_without_the_model_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    for kind in ("rgb", "xyz"):
+        (tmp_path / "test" / "good" / kind).mkdir(parents=True)
+    write_scan(tmp_path / "test/good/rgb/000.png", SCAN.rgb, tmp_path / "test/good/xyz/000.tiff", SCAN.xyz)
+    with pytest.raises(ModelRefused, match="nowhere/gland/champion: no such model; expected one made by `mdss train"):
+        subject_of_store(tmp_path / "nowhere", "gland", tmp_path, "mm")
