@@ -150,6 +150,8 @@ def test_times_are_medians_of_the_parts_that_both_models_timed(monkeypatch: pyte
     assert found.says.startswith("median of 59 scans;") and found.unit == "ms" and found.is_passed
     alone = checks(fitness(champion=None, spent_ms={"rgb": 7.0, "sdf": 9.0}), monkeypatch, [answer()])["time for a part: colour"]
     assert (alone.champion, alone.candidate, alone.says) == (None, 7, "nothing to compare with")
+    never = [replace(pair, champion=ScanJudgement({}, None)) for pair in given.pairs.all]
+    assert "time for a part: shape" in failed(checks(replace(given, pairs=Pairs(never)), monkeypatch, [answer(), answer()]))
 
 
 def test_what_was_reproduced_and_what_is_no_number_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
