@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 
-from mdss.errors import BadPart
+from mdss.errors import BadPart, MdssError
 from mdss.method.model_store import ModelFolder
 from mdss.settings import BranchesSettings, BranchSettings, FusionSettings, Settings
 from trainer import gate_fitness
@@ -116,9 +118,59 @@ def test_a_process_that_ends_badly_or_never_is_a_sentence(script: str, expected:
     assert answer_of(ProbeOrder("model", "cpu", None, "scans", 0), timeout_s=1 if "answer" in expected else 60) == expected
 
 
+def test_a_process_that_answers_something_else_is_no_fault_of_the_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_fitness, "PROBE", (sys.executable, "-c", "print('[1, 2]')"))
+    with pytest.raises(MdssError, match="gate probe: found an answer that is none"):
+        answer_of(ProbeOrder("model", "cpu", None, "scans", 0), timeout_s=60)
+
+
+@pytest.mark.parametrize(
+    ("champion", "beside", "says", "peak"),
+    [
+        (MODEL, answer(peak=250), "peak; 1.20 of the champion's, up to 1.25 is allowed", 250),
+        (MODEL, "exit code 1: damaged", "peak; exit code 1: damaged", None),
+        (None, "not asked", "peak; there is no champion to compare with", None),
+    ],
+)
+def test_memory_is_shown_beside_the_champion_s_where_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, champion: Any, beside: ProbeAnswer | str, says: str, peak: float | None
+) -> None:
+    found = checks(fitness(champion=champion), monkeypatch, [answer(), beside])["memory"]
+    assert (found.champion, found.candidate, found.unit, found.says, found.is_passed) == (peak, 300, "MiB", says, True)
+
+
+def test_times_are_medians_of_the_parts_that_both_models_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = fitness(1.15)
+    first, second, *others = given.pairs.all
+    untimed = replace(first, champion=ScanJudgement({}, None)), replace(second, candidate=ScanJudgement({}, None))
+    late = replace(first, candidate=replace(first.candidate, spent_ms={"rgb": 1e9, "sdf": 1e9}))
+    found = checks(replace(given, pairs=Pairs([*untimed, late, *others])), monkeypatch, [answer(), answer()])["time for a part: colour"]
+    both = [(pair.champion.spent_ms["rgb"], pair.candidate.spent_ms["rgb"]) for pair in [late, *others] if pair.champion]
+    assert (found.champion, found.candidate) == pytest.approx(np.median(both, axis=0))
+    assert found.says.startswith("median of 59 scans;") and found.unit == "ms" and found.is_passed
+    alone = checks(fitness(champion=None, spent_ms={"rgb": 7.0, "sdf": 9.0}), monkeypatch, [answer()])["time for a part: colour"]
+    assert (alone.champion, alone.candidate, alone.says) == (None, 7, "nothing to compare with")
+    never = [replace(pair, champion=ScanJudgement({}, None)) for pair in given.pairs.all]
+    assert "time for a part: shape" in failed(checks(replace(given, pairs=Pairs(never)), monkeypatch, [answer(), answer()]))
+
+
+def test_what_was_reproduced_and_what_is_no_number_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(fitness(), monkeypatch, [answer(), answer()])
+    assert found["golden scans reproduced"].says == "3 golden scans give their stored scores"
+    assert found["same scores in a fresh process"].says == "3 parts, within 2%"
+    assert found["maps are numbers"].says == "60 scans"
+    none = checks(fitness(is_finite=False), monkeypatch, [msgspec.structs.replace(answer(fault="golden/0.tiff: off"), golden=0), answer()])
+    assert none["golden scans reproduced"].says == "golden/0.tiff: off"
+    assert none["maps are numbers"].says.startswith("60 scans; not finite on p0, p1, p2")
+    without = checks(fitness(), monkeypatch, [msgspec.structs.replace(answer(), golden=0), answer()])
+    assert without["golden scans reproduced"].says == "it has no golden scans"
+
+
 def test_scores_are_near_by_their_share_and_two_missing_ones_are_the_same() -> None:
     assert is_near(2.0, 2.03, 0.02) and not is_near(2.0, 2.05, 0.02)
-    assert is_near(None, None, 0.02) and not is_near(None, 1.0, 0.02) and not is_near(1.0, float("nan"), 0.02)
+    assert (
+        is_near(None, None, 0.02) and not is_near(None, 1.0, 0.02) and not is_near(1.0, None, 0.02) and not is_near(1.0, float("nan"), 0.02)
+    )
 
 
 def test_a_candidate_is_timed_and_judged_as_the_station_would_serve_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from mdss.method.calibration import Threshold
 from mdss.method.recipe import Recipe
 from trainer.gate import ComparedModels, outcome_of
-from trainer.gate_report import card_rows, differing, differing_sections
-from trainer.gate_scoring import Pair, Pairs, ScanJudgement
+from trainer.gate_report import answer, card_rows, checks_table, differing, differing_sections, verdicts
+from trainer.gate_scoring import Kind, Pair, Pairs, ScanJudgement
 from trainer.gate_terms import EvidencePart, GateCheck, figure_text
 
 
@@ -68,3 +69,55 @@ def test_the_parts_that_the_models_evaluate_otherwise_are_shown_first_and_one_th
     part: Any = EvidencePart
     pairs = [Pair("good", 0, part(name, None), ScanJudgement({}, old), ScanJudgement({}, new)) for name, (old, new) in ratios.items()]
     assert [pair.part.part_id for pair in differing(Pairs(pairs))] == ["split", "one", "far", "less"]
+
+
+def test_the_page_begins_with_the_answer_the_parts_judged_and_the_reasons() -> None:
+    sides = ComparedModels(model("0001"), SimpleNamespace(name="cap", version="0002"), Path("gates"))  # type: ignore[arg-type]
+    part: Any = EvidencePart
+    kinds: tuple[Kind, ...] = ("good", "good", "golden", "stain", "dent")
+    pairs = Pairs([Pair(kind, 0, part("p", None), None, ScanJudgement({}, 0.5)) for kind in kinds])
+    for passed, champion, said in ((True, sides.champion, "against champion 0001"), (False, None, "without a champion to compare with")):
+        check = GateCheck.of("quality", "memory", "3 < 4", is_passed=passed)
+        outcome = outcome_of(replace(sides, champion=champion), pairs if passed else Pairs([]), [check])
+        heading, judged, *reasons = answer(outcome)
+        assert heading == f'<h1>cap 0002: <span class="{"passed" if passed else "held"}">{"passed" if passed else "held back"}</span></h1>'
+        assert f"Candidate 0002 {said}, {outcome.judged_at}" in judged
+        assert ("Parts judged: 2 recent good parts, 1 golden part." if passed else "Parts judged: none.") in judged
+        assert reasons == ([] if passed else ["<ul><li>memory: 3 &lt; 4</li></ul>"])
+
+
+def test_failed_checks_are_marked_in_their_table() -> None:
+    rows = checks_table([GateCheck.of("fitness", name, "3 < 4", is_passed=name == "sound") for name in ("sound", "slow")]).split("<tr")[2:]
+    assert rows[0].startswith("><td>sound</td>") and rows[1].startswith(' class="failed"><td>slow</td>')
+    assert all('<td class="says">3 &lt; 4</td>' in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (ScanJudgement({}, 0.98765), "OK (0.988)"),
+        (ScanJudgement({}, 1.2), "NotOK (1.2)"),
+        (ScanJudgement({}, 0.5, undecided="too small"), "undecided: too small (0.5)"),
+        (ScanJudgement({}, None, "BAD_CLOUD: empty"), "not judged: BAD_CLOUD: empty"),
+    ],
+)
+def test_what_each_model_says_of_a_part_is_told_in_a_few_words(judged: ScanJudgement, said: str) -> None:
+    part: Any = EvidencePart("p", lambda: None)  # type: ignore[arg-type, return-value]
+    assert verdicts(Pair("good", 0, part, judged, ScanJudgement({}, 0.1))) == f"champion {said}, candidate OK (0.1)"
+    assert verdicts(Pair("good", 0, part, None, judged)) == f"candidate {said}"
+
+
+def test_of_a_first_model_the_parts_are_shown_that_it_judges_wrongly() -> None:
+    part: Any = EvidencePart
+    cases: tuple[tuple[Kind, float], ...] = (("good", 0.5), ("good", 1.5), ("golden", 0.5), ("golden", 1.5), ("defect", 0.5), ("dent", 1.5))
+    pairs = [Pair(kind, 0, part(f"{kind} {ratio}", None), None, ScanJudgement({}, ratio)) for kind, ratio in cases]
+    assert {pair.part.part_id for pair in differing(Pairs(pairs))} == {"good 1.5", "golden 1.5", "defect 0.5"}
+
+
+def test_the_card_of_a_first_model_stands_alone_with_each_value_on_one_line() -> None:
+    data = {"parts": ("a", "b"), "scans": [1, 2, 3], "share": 0.123456, "by_camera": {"left": 2, "right": 1}, "unit": "m"}
+    found = {str(name): said for name, *said in card_rows(None, model("0002", **data))}
+    assert [found[f"data: {name}"][1] for name in ("parts", "scans", "share", "by camera", "unit")] == [
+        "2 entries", "3 entries", "0.1235", "left 2, right 1", "m"
+    ]  # fmt: skip
+    assert found["data: unit"][0] is None

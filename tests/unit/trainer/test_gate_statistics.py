@@ -34,6 +34,7 @@ def test_the_difference_of_paired_shares_has_the_published_interval() -> None:
     [
         (PairedCounts(20, 12, 2, 16), (20 * 16 - 12 * 2 - 25) / np.sqrt(32 * 18 * 22 * 28)),
         (PairedCounts(1, 3, 3, 13), 0.0),  # 13 - 9 is less than half of 20
+        (PairedCounts(0, 3, 0, 17), 0.0),  # nothing in common where one of them never errs
         (PairedCounts(2, 8, 6, 4), (2 * 4 - 8 * 6) / np.sqrt(10 * 10 * 8 * 12)),
     ],
 )
@@ -70,12 +71,12 @@ def test_so_many_parts_are_needed_that_none_rejected_excludes_a_share() -> None:
         assert wilson(0.0, needed, 0.95)[1] <= share < wilson(0.0, needed - 1, 0.95)[1]
 
 
-@pytest.mark.parametrize(("rejected", "total", "rank", "calibrated"), [(0, 20, 20, 20), (3, 40, 29, 30), (40, 40, 39, 40)])
+@pytest.mark.parametrize(("rejected", "total", "rank", "calibrated"), [(0, 20, 20, 20), (3, 40, 29, 30), (40, 40, 39, 40), (2, 3, 4, 5)])
 def test_the_chance_of_rejects_is_that_of_the_distribution_of_a_conformal_threshold(
     rejected: int, total: int, rank: int, calibrated: int
 ) -> None:
-    expected = betabinom(total, calibrated + 1 - rank, rank).sf(rejected - 1)
-    assert chance_of_rejects(rejected, total, rank, calibrated) == pytest.approx(expected, rel=1e-9)
+    expected = betabinom(total, calibrated + 1 - rank, rank).pmf(np.arange(rejected, total + 1)).sum()
+    assert chance_of_rejects(rejected, total, rank, calibrated) == pytest.approx(expected, rel=1e-9, abs=0)
 
 
 def test_a_threshold_that_keeps_its_promise_is_called_broken_no_more_often_than_said() -> None:
@@ -102,6 +103,21 @@ def test_room_below_the_threshold_is_lost_by_moving_nearer_and_not_by_another_sc
     assert margin_lost(champion, narrower, 0.95, seeded(1)) == pytest.approx((0.0, 0.0), abs=1e-9)
     low, high = margin_lost(champion, nearer, 0.95, seeded(1))
     assert 1.2 < low < 1.5 < high < 2.2
+
+
+def test_the_room_of_each_draw_is_its_own_mean_in_its_own_deviations_of_a_sample() -> None:
+    assert margin_in_deviations(np.array([-1.0, -2.0, -3.0])) == pytest.approx(2.0)
+    draws = seeded().normal(-2, 0.5, (3, 20))
+    assert margin_in_deviations(draws) == pytest.approx([-np.mean(each) / np.std(each, ddof=1) for each in draws])
+    assert np.isfinite(margin_in_deviations(np.full((2, 5), -1.0))).all()  # a draw may hold one part alone
+
+
+def test_a_drawn_interval_leaves_as_much_out_on_either_side_as_its_confidence_says() -> None:
+    good, bad = np.arange(1000.0), np.array([699.5])  # it wins against 700 of 1000, of which each draw has a binomial number
+    for confidence in (0.95, 0.8):
+        found, interval = auroc_interval(good, bad, confidence, seeded())
+        ends = np.array([binom.ppf((1 + side * confidence) / 2, 1000, 0.7) / 1000 for side in (-1, 1)])
+        assert found == 0.7 and interval == pytest.approx(ends, abs=0.002)
 
 
 def test_separation_that_is_lost_is_beyond_chance_and_the_same_scores_lose_none() -> None:

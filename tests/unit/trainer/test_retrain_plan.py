@@ -88,6 +88,7 @@ def test_what_the_station_prunes_is_still_there_for_the_training(collection: Col
     found = collected_set(tmp_path / "work", plan)
     for scans_of_use, use in ((found.train, "train"), (found.validation, "validation")):
         assert [scan.name for scan in scans_of_use] == [part.result_id for part in plan.of(use)]  # type: ignore[arg-type]
+        assert {scan.split for scan in scans_of_use} <= {use}
     assert len(found.train) + len(found.validation) == 3
     for scan in (*found.train, *found.validation):
         loaded = found.load(scan)
@@ -203,6 +204,13 @@ def test_what_one_champion_would_not_accept_is_asked_of_another_again_and_so_is_
     assert last_refusals(tmp_path / "cap.json", "0001", 0.5) == ()
 
 
+@pytest.mark.parametrize(("allowed", "is_kept"), [(0.2, True), (0.3, True), (0.4, False)])
+def test_a_part_that_lacked_too_many_points_is_asked_again_once_it_may_lack_more(tmp_path: Path, allowed: float, is_kept: bool) -> None:
+    refused = (Refused("r0", "", "missing_points", "why"),)
+    write_json(tmp_path / "cap.json", msgspec.structs.replace(plan_of([], []), refused=refused, max_invalid_ratio=0.3))
+    assert last_refusals(tmp_path / "cap.json", "0001", allowed) == (refused if is_kept else ())
+
+
 def test_where_a_camera_calls_every_part_alike_a_plan_has_them_on_every_side() -> None:
     alike = CollectedPart(result_id="", part_id="pin", source_id="cam", recipe_id="cap", captured_ns=1, judged_ns=1, evaluation="OK")
     parts = [CollectedScan(Path(), msgspec.structs.replace(alike, result_id=f"r{number}")) for number in range(30)]
@@ -255,5 +263,18 @@ def test_curated_scans_that_changed_meanwhile_are_not_mixed_in(tmp_path: Path, s
     for folder, suffix in (("rgb", "png"), ("xyz", "tiff")):
         first = tmp_path / "data" / split / "good" / folder / f"000.{suffix}"
         shutil.copy(first, first.with_stem("new"))
+    with pytest.raises(BadInput, match="found other scans than those of the plan"):
+        base_set(plan)
+
+
+def test_curated_scans_of_the_same_names_and_another_size_are_not_mixed_in_either(tmp_path: Path) -> None:
+    write_tiny_line(tmp_path / "data")
+    base = Dataset.open(tmp_path / "data", "m")
+    old = plan_of([], [], base)  # of a release that noted no digest
+    plan = msgspec.structs.replace(old, base_digest=base.digest)
+    assert base_set(plan) is not None
+    with base.train[0].rgb_path.open("ab") as file:
+        file.write(b"another")
+    assert base_set(old) is not None
     with pytest.raises(BadInput, match="found other scans than those of the plan"):
         base_set(plan)
