@@ -103,7 +103,7 @@ class Quality:
             return check("confirmed defects caught", is_passed=True, says="no confirmed defect is known; standard damage stands in")
         lost = [pair for pair in pairs if pair.candidate.is_ok and catches(pair.champion, moved)]
         by_drift = [pair for pair in pairs if catches(pair.champion, 1.0) and not catches(pair.champion, moved)]
-        says = f"{len(pairs)} confirmed defects"
+        says = f"{len(pairs)} confirmed defect{'' if len(pairs) == 1 else 's'}"
         says += f"; the candidate misses {names_of(lost)}" if lost else ", none missed that the champion catches"
         if by_drift:
             says += f"; good parts score {moved:.2g} times what they did: that alone lifts {names_of(by_drift)} above the threshold"
