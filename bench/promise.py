@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from bench.command_line import main_of
-from mdss.method.calibration import Calibration, Statistics, find_threshold, now, percent, score_limit
+from mdss.method.calibration import MIN_PARTS, Calibration, Statistics, find_threshold, now, percent, score_limit
 from mdss.method.fusion import fused_score
 from mdss.method.presets import EDGE
 from trainer.calibrate import NO_THRESHOLD
@@ -64,11 +64,11 @@ def command(parts: str, rounds: int, seed: int) -> None:
 
 
 def numbers_of(words: str) -> list[int]:
-    """Return the numbers of validation parts that the option names; UsageError if they are none."""
-    try:
-        return [int(word) for word in words.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--parts: found {words!r}, expected numbers such as 10,19,30") from error
+    """Return the numbers of validation parts that the option names; UsageError if they are none, or too small for a threshold."""
+    counts = [int(word) if word.isdecimal() else 0 for word in words.split(",")]
+    if min(counts) < MIN_PARTS:
+        raise click.UsageError(f"--parts: found {words!r}, expected numbers from {MIN_PARTS} on, such as 10,19,30")
+    return counts
 
 
 def table(counts: Sequence[int], rounds: int, seed: int) -> list[str]:
