@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdss.method.description_network import CENTRE_PX, CHANNELS, FIELD_PX, STRIDE_PX, positions
-from mdss.method.recipe import ColourSettings, Recipe
+from mdss.method.recipe import GENERATED, ColourSettings, Recipe
 from mdss.method.student_teacher import StudentTeacher, Window, padded_image
 from trainer.branch_inputs import Part
 from trainer.distributed import own_rows
+from trainer.generated_pictures import GeneratedPictures
 from trainer.photographs import Photographs
 from trainer.teacher_answers import TeacherOutputs, fits_into_memory
 from trainer.turned_parts import turned
@@ -66,7 +67,7 @@ class Batch:
     images: Tensor  # (B, 3, H, W)
     masks: Tensor  # (B, h, w), one value for each of the map's cells
     cells: list[Cells]
-    photographs: Tensor | None  # for the penalty
+    photographs: Tensor | None  # for the penalty, (B, 3, side, side)
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,13 @@ class CropPlace:
         return cls(STRIDE_PX * window.top, STRIDE_PX * window.left, height, width)
 
 
+def photographs_of(settings: ColourSettings) -> Photographs | GeneratedPictures | None:
+    """Return the pictures on which the student is to say nothing; None without the penalty."""
+    if settings.penalty_photographs is None:
+        return None
+    return GeneratedPictures() if settings.penalty_photographs == GENERATED else Photographs(Path(settings.penalty_photographs))
+
+
 class Windows:
     """Crops of the training parts: random ones on the part, or whole images. The same step always gives the same batch."""
 
@@ -129,8 +137,7 @@ class Windows:
         self._parts, self._turned, self._turned_on = parts, dict[int, ShownPart](), -1
         self._as_they_came = [ShownPart.of(part, PartView(number), recipe.rgb.border) for number, part in enumerate(parts)]
         self._whole = whole_images(parts, recipe.rgb) if recipe.rgb.window_px is None else None
-        folder = recipe.rgb.penalty_photographs
-        self._photographs = Photographs(Path(folder)) if folder else None
+        self._photographs = photographs_of(recipe.rgb)
         self._answers: TeacherOutputs | None = None
         self._asked: int | None = None
 
@@ -215,8 +222,14 @@ class Windows:
             [self._crop(self._shown(views[number], grid), None if shifts is None else shifts[number], random) for number in numbers]
         )
         images, masks = (torch.from_numpy(np.stack(each)) for each in zip(*((crop.image, crop.mask) for crop in crops), strict=True))
-        photographs = self._photographs.crops(self.settings.batch, 0.3, random) if self._photographs else None
-        return Batch(images, masks, [crop.cells for crop in crops], photographs)
+        return Batch(images, masks, [crop.cells for crop in crops], self._elsewhere(random))
+
+    def _elsewhere(self, random: np.random.Generator) -> Tensor | None:
+        """Return as many crops of photographs as a batch has windows, no larger than those: larger ones would take most of a step."""
+        if self._photographs is None:
+            return None
+        side = self.settings.window_px
+        return self._photographs.crops(self.settings.batch, 0.3, random)[:, :, :side, :side].contiguous()
 
     def described(self, batch: Batch, device: torch.device) -> Tensor | None:
         """Return the teacher's description of a batch (B, C, h, w); None if it was not computed beforehand."""

@@ -43,7 +43,7 @@ class Photographs:
     def crops(self, count: int, greyscale_share: float, random: np.random.Generator) -> Tensor:
         """Return `count` random crops (count, 3, 256, 256) in 0..1, some of them grey, with varied light and contrast."""
         chosen = random.integers(len(self._images), size=count)
-        return torch.from_numpy(np.stack([_crop(self._images[index], greyscale_share, random) for index in chosen]))
+        return torch.from_numpy(np.stack([crop_of(self._images[index], greyscale_share, random) for index in chosen]))
 
 
 def photographs_in(folder: Path) -> list[Path]:
@@ -84,7 +84,8 @@ def _check_fits(path: Path, encoded: bytes) -> None:
         raise BadInput(f"{path}: {found}, expected at most {MOST_PIXELS // 10**6} million pixels")
 
 
-def _crop(image: Image, greyscale_share: float, random: np.random.Generator) -> NDArray[np.float32]:
+def crop_of(image: Image, greyscale_share: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """Return a random square of a picture (H, W, 3) as (3, 256, 256) in 0..1, in another light, mirrored or grey by chance."""
     side = int(min(image.shape[:2]) * random.uniform(0.4, 1.0))
     top, left = (int(random.integers(0, length - side + 1)) for length in image.shape[:2])
     crop = cv2.resize(image[top : top + side, left : left + side], (2 * CROP_PX, 2 * CROP_PX), interpolation=cv2.INTER_LINEAR)

@@ -20,7 +20,7 @@ from mdss.method.calibration import MIN_PARTS, now
 from mdss.method.model_store import ModelFolder
 from mdss.method.point_cloud import Prepared, prepare
 from mdss.method.presets import PRESETS, preset, with_assignments
-from mdss.method.recipe import Recipe
+from mdss.method.recipe import GENERATED, Recipe
 from mdss.method.store_lock import training_lock
 from trainer.branch_inputs import mean_brightness
 from trainer.dataset import Dataset, Scan, Unit
@@ -83,7 +83,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     teacher, photographs = Path(rgb.teacher), rgb.penalty_photographs and Path(rgb.penalty_photographs)
     if path_of(rgb.teacher) == teacher and teacher.is_file():
         rgb = msgspec.structs.replace(rgb, teacher=str(teacher.absolute()))
-    if photographs and photographs.is_dir():
+    if photographs and rgb.penalty_photographs != GENERATED and photographs.is_dir():
         rgb = msgspec.structs.replace(rgb, penalty_photographs=str(photographs.absolute()))
     return msgspec.structs.replace(recipe, rgb=rgb)
 
@@ -166,7 +166,7 @@ def check_usable(recipe: Recipe, device: str) -> None:
 
     device_of(device)
     load_teacher(recipe.rgb.teacher)
-    if recipe.rgb.penalty_photographs:
+    if recipe.rgb.penalty_photographs not in (None, GENERATED):
         photographs_in(Path(recipe.rgb.penalty_photographs))
 
 

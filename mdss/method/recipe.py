@@ -27,6 +27,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of the recipe's sections."""
 
 
+GENERATED = "generated"  # in the place of a folder of photographs: pictures that the training draws itself
+
+
 class PointCloudSettings(Settings, frozen=True):
     """How the part is found in a scan."""
 

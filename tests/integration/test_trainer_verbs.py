@@ -244,4 +244,7 @@ def test_a_teacher_of_ones_own_and_photographs_are_named_so_that_a_retraining_fi
     (tmp_path / "photographs").mkdir()
     photographs = with_absolute_paths(with_assignments(preset("edge"), ("rgb.penalty_photographs=photographs",))).rgb.penalty_photographs
     assert photographs == str(tmp_path / "photographs")
+    (tmp_path / "generated").mkdir()
+    drawn = with_assignments(preset("edge"), ("rgb.penalty_photographs=generated",))
+    assert with_absolute_paths(drawn) == drawn  # the pictures that a training draws, and no folder of that name
     assert with_absolute_paths(preset("edge")) == preset("edge")
