@@ -54,6 +54,16 @@ def test_an_accepted_scan_of_a_part_that_is_a_defect_by_another_is_learned_from_
     assert "result-3" in {part.result_id for part in planned(order_of(own)).parts}
 
 
+def test_an_accepted_part_that_looks_like_a_defect_is_not_learned_from_whatever_its_id_unless_somebody_calls_it_good(own: Plant) -> None:
+    for number in range(NEW + 1):
+        own.collect(number)
+    own.mark(own.collect(50, "NotOK", scan=good_part(3)), "defect")
+    refused = planned(order_of(own)).refused
+    assert [(each.result_id, each.code) for each in refused] == [("result-3", "defect")] and "second scan of part-50" in refused[0].reason
+    own.mark("result-3", "good")
+    assert planned(order_of(own)).refused == ()
+
+
 def test_a_part_that_was_in_doubt_is_new_once_somebody_calls_it_good(own: Plant, passing: None) -> None:
     for number in range(NEW + 1):
         own.collect(number)

@@ -13,9 +13,10 @@ from mdss.method.model_archive import export_model, import_model
 from mdss.method.model_store import ModelFolder, nominate, open_champion, promote
 from mdss.method.presets import preset
 from mdss.whole_files import write_json
-from tests.retraining import FEW, NEW, Plant, noted_as, order_of, stored_as_trained, work_of
+from tests.retraining import FEW, NEW, Plant, answered, noted_as, order_of, stored_as_trained, work_of
 from tests.station import NAME
 from trainer.model_maker import store_recalibrated
+from trainer.retrain_gate import record_held_back
 from trainer.retrain_plan import PLAN
 from trainer.retrain_planning import check_order, plan_of, recipe_of
 from trainer.retrain_run import resumable_plan, retrain
@@ -44,7 +45,7 @@ def bring_a_champion_that_was_calibrated_elsewhere(own: Plant) -> ModelFolder:
 
 def train_something_else_beside_the_candidate(own: Plant) -> ModelFolder:
     nominate(own.store, NAME, "0002")
-    return stored_as_trained(own.store, collected_parts=["of last year"])
+    return stored_as_trained(own.store, collected_parts=["of last year"], digest="of other curated scans")
 
 
 @pytest.mark.parametrize(
@@ -65,11 +66,15 @@ def test_a_training_that_was_held_back_or_waits_is_not_done_once_more_because_so
     assert retrain(order_of(own)).outcome == "nothing_new"
 
 
-def test_a_version_that_was_never_judged_is_named_where_nothing_is_new_until_somebody_decides_on_it(own: Plant) -> None:
-    stored_as_trained(own.store, collected_parts=[own.collect(number) for number in range(NEW)])
+@pytest.mark.parametrize("is_good", [True, False])
+def test_a_version_that_was_never_judged_is_named_where_nothing_is_new_until_it_is_decided_on(own: Plant, is_good: bool) -> None:
+    version = stored_as_trained(own.store, collected_parts=[own.collect(number) for number in range(NEW)])
     said = "0002 was trained and never judged: `mdss model compare --version 0002` holds it against the champion"
     assert retrain(order_of(own)).sentence == f"found 0 new good parts, expected at least {NEW} (--least-new); {said}"
-    nominate(own.store, NAME, "0002")
+    if is_good:
+        nominate(own.store, NAME, "0002")
+    else:
+        record_held_back(order_of(own), answered(version, is_passed=False))
     assert retrain(order_of(own)).sentence == f"found 0 new good parts, expected at least {NEW} (--least-new)"
 
 
