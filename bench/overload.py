@@ -82,6 +82,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
                 slow=SLOW,
                 slow_every_s=SLOW_EVERY_S,
                 codes=codes_of(station.verdicts()),
+                judged=station.judged_count(),
                 unjudged=station.unjudged_count(),
                 busy=busy,
                 looks=looks,
