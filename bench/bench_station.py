@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import time
 import urllib.request
@@ -24,8 +25,10 @@ from bench.station_journal import open_journal, verdicts_of
 from bench.station_process import StationProcess
 from bench.station_watch import Watch
 from daemon.private_redis import PrivateRedis
+from daemon.recording import find_pairs
 from demo.station import StationFolders
 from mdss.errors import BadInput, MdssError
+from mdss.method.model_store import open_champion
 from mdss.settings import Settings, load_settings
 from mdss.settings_access import HttpSettings
 from mdss.whole_files import write_json
@@ -75,15 +78,26 @@ class StationOptions:
 
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> Self:
-        """Take these options out of a command's, and leave the others."""
-        return cls(**{each.name: options.pop(each.name) for each in fields(cls)})
+        """Take these options out of a command's, leave the others, and check them."""
+        given = cls(**{each.name: options.pop(each.name) for each in fields(cls)})
+        given.check()  # here, because the next steps remove the last run's files, and wait minutes for a station that cannot judge
+        return given
+
+    def check(self) -> None:
+        """Raise BadInput for options that are incomplete or scans that are missing, ModelRefused for a store without the model."""
+        if self.data is not None and self.store is not None and self.recipe is not None:
+            if not self.data.is_dir():
+                raise BadInput(f"--data {self.data}: no such folder; expected scans as `mdss synthetic` writes them")
+            for pair in find_pairs(self.data, "test"):
+                pair.check()
+            open_champion(self.store, self.recipe)
+        elif (self.data, self.store, self.recipe) != (None, None, None):
+            raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
 
     def product(self) -> Product:
         """Return what is to be judged; without these options, a small line with its own model."""
         if self.data is not None and self.store is not None and self.recipe is not None:
             return Product(self.data, self.store, self.recipe)
-        if (self.data, self.store, self.recipe) != (None, None, None):
-            raise BadInput("--data, --store and --recipe: found some of them, expected all three or none")
         return small_line(self.out)
 
 
@@ -233,15 +247,21 @@ def wait_until(condition: Callable[[], bool], seconds: float, restarter: Restart
     return True
 
 
-def empty_run_folder(out: Path) -> Path:
-    """Empty the folder of the last run and return it; a line and its model that were made here stay."""
+@contextmanager
+def empty_run_folder(out: Path) -> Iterator[Path]:
+    """Empty the folder of the last run, and lock it while the block runs; a line and its model that were made here stay."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise BadInput(f"--out {out}: found files of another origin, expected a new folder or one of an earlier run")
-    run_folder = out.resolve() / "run"
-    shutil.rmtree(run_folder, ignore_errors=True)
-    run_folder.mkdir(parents=True)
-    (out / MARKER).touch()
-    return run_folder
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / MARKER).open("a") as marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"--out {out}: another bench is at work in it, expected a folder for each") from error
+        run_folder = out.resolve() / "run"
+        shutil.rmtree(run_folder, ignore_errors=True)
+        run_folder.mkdir()
+        yield run_folder
 
 
 def read_metrics(http: HttpSettings) -> dict[str, float]:

@@ -60,13 +60,13 @@ def command(**options: Any) -> None:
     up, and the settings are reloaded. Exit code 0 if at the end the cameras' logs, the journal, the subscriber's log and Redis agree.
     """
     given, order = StationOptions.taken_from(options), Order(**options)
-    folder = empty_run_folder(given.out)
-    report = chaos(order, folder, given.product())
-    click.echo(as_text(report))  # first, so that a failed write does not lose it
-    if given.json_path is not None:
-        write_json(given.json_path, report)
-    if report.findings:
-        raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {folder})")
+    with empty_run_folder(given.out) as folder:
+        report = chaos(order, folder, given.product())
+        click.echo(as_text(report))  # first, so that a failed write does not lose it
+        if given.json_path is not None:
+            write_json(given.json_path, report)
+        if report.findings:
+            raise MdssError(f"the four records do not agree: {len(report.findings)} findings (logs and journal in {folder})")
 
 
 def chaos(order: Order, folder: Path, product: Product) -> Report:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 import click
 
 from mdss.errors import BadInput, MdssError
+from mdss.interrupts import signals_as_interrupt
 
 INTERRUPTED = 130  # as a shell reports an end by SIGINT
 
@@ -17,8 +19,9 @@ def main_of(command: click.Command, module: str) -> partial[int]:
 
 
 def _run(command: click.Command, module: str, arguments: list[str] | None = None) -> int:
-    """Return the exit code: 0 done, 1 failed, 2 usage or settings."""
-    code, sentence = _outcome(command, module, arguments)
+    """Return the exit code: 0 done, 1 failed, 2 usage or settings, 130 stopped by Ctrl-C, SIGTERM or SIGHUP."""
+    with signals_as_interrupt((signal.SIGTERM, signal.SIGHUP)):  # as in `mdss.cli`: else folders for temporary files would stay
+        code, sentence = _outcome(command, module, arguments)
     if sentence:  # as in `mdss.cli`: once the error is gone, which keeps loops open, so that their progress lines come before
         click.echo(f"{module.rpartition('.')[2]}: {sentence}", err=True)
     return code

@@ -60,9 +60,9 @@ def command(**options: Any) -> None:
     Exit code 0 if p99 is not shown to be more than 10 % slower while Redis is away, and if after each return every alert is there once.
     """
     given, order = StationOptions.taken_from(options), Order(**options)
-    folder = empty_run_folder(given.out)
-    report = outage(order, folder, given.product())
-    conclude(report, as_text(report), folder, given.json_path)
+    with empty_run_folder(given.out) as folder:
+        report = outage(order, folder, given.product())
+        conclude(report, as_text(report), folder, given.json_path)
 
 
 def outage(order: Order, folder: Path, product: Product) -> Report:

@@ -58,9 +58,9 @@ def command(**options: Any) -> None:
     all judged in time, and if memory at the end is where it was after 1000 frames (5 % and 20 MB are allowed).
     """
     given, order = StationOptions.taken_from(options), Order(**options)
-    folder = empty_run_folder(given.out)
-    report = overload(order, folder, given.product())
-    conclude(report, as_text(report), folder, given.json_path)
+    with empty_run_folder(given.out) as folder:
+        report = overload(order, folder, given.product())
+        conclude(report, as_text(report), folder, given.json_path)
 
 
 def overload(order: Order, folder: Path, product: Product) -> Report:
@@ -82,6 +82,7 @@ def overload(order: Order, folder: Path, product: Product) -> Report:
                 slow=SLOW,
                 slow_every_s=SLOW_EVERY_S,
                 codes=codes_of(station.verdicts()),
+                judged=station.judged_count(),
                 unjudged=station.unjudged_count(),
                 busy=busy,
                 looks=looks,

@@ -35,6 +35,7 @@ class OverloadRun:
     slow: str  # the camera that sends a part every `slow_every_s`
     slow_every_s: float
     codes: Mapping[str, Mapping[str, int]]  # camera -> code of Undefined verdicts -> parts
+    judged: int  # when all cameras had finished; the last look is from before
     unjudged: int
     busy: int
     looks: Sequence[MemorySample]
@@ -73,7 +74,7 @@ def report_of(load: OverloadRun) -> Report:
     warm, end = warm_look(load.looks), load.looks[-1]
     return Report(
         sent=len(every),
-        judged=end.judged,
+        judged=load.judged,
         unanswered=unanswered(every) + load.unjudged,
         undefined=dict(sum((Counter(codes) for codes in load.codes.values()), Counter())),
         seconds=round(seconds, 1),

@@ -63,9 +63,9 @@ def command(**options: Any) -> None:
     Exit code 0 if each was ready again in time and every frame has its verdict.
     """
     given, order = StationOptions.taken_from(options), Order(**options)
-    folder = empty_run_folder(given.out)
-    report = recovery(order, folder, given.product())
-    conclude(report, as_text(report), folder, given.json_path)
+    with empty_run_folder(given.out) as folder:
+        report = recovery(order, folder, given.product())
+        conclude(report, as_text(report), folder, given.json_path)
 
 
 def recovery(order: Order, folder: Path, product: Product) -> Report:

@@ -63,9 +63,9 @@ def command(**options: Any) -> None:
     Exit code 0 if p99 is not shown to be more than 20 % slower beside the training.
     """
     given, order = StationOptions.taken_from(options), Order(**options)
-    folder = empty_run_folder(given.out)
-    report = beside(order, folder, given.product())
-    conclude(report, as_text(report), folder, given.json_path)
+    with empty_run_folder(given.out) as folder:
+        report = beside(order, folder, given.product())
+        conclude(report, as_text(report), folder, given.json_path)
 
 
 class BackgroundTraining:

@@ -67,12 +67,12 @@ def command(**options: Any) -> None:
     names. Exit code 0 if every part has one verdict in time by one model, every version was taken, and no process has grown.
     """
     given, order = StationOptions.taken_from(options), Order(**options)
-    folder = empty_run_folder(given.out)
-    product = given.product()
-    if given.store is None:
-        train_another(product)
-    report = swap_often(order, folder, copy_models(product, folder / "models"))
-    conclude(report, as_text(report), folder, given.json_path)
+    with empty_run_folder(given.out) as folder:
+        product = given.product()
+        if given.store is None:
+            train_another(product)
+        report = swap_often(order, folder, copy_models(product, folder / "models"))
+        conclude(report, as_text(report), folder, given.json_path)
 
 
 def train_another(product: Product) -> None:

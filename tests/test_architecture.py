@@ -83,7 +83,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "demo": ("mdss", "daemon", "trainer"),
     "measure": ("mdss", "daemon", "workers", "trainer", "demo.station"),
-    "bench": ("mdss.method", "mdss.drift", "mdss.drift_record", "mdss.settings_types", "mdss.whole_files", "mdss.errors", "trainer"),
+    "bench": (
+        *("mdss.method", "mdss.drift", "mdss.drift_record", "mdss.settings_types", "mdss.whole_files", "mdss.interrupts", "mdss.errors"),
+        "trainer",
+    ),
     "bench.compare": ("bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzz": ("bench.fuzzing", "bench.command_line", "mdss.errors", "trainer.progress"),
     "bench.fuzzing": ("mdss.wire", "mdss.journal", "mdss.settings", "mdss.errors", "daemon"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mdss.settings_access import HttpSettings
 from mdss.wire.messages import Heartbeat
 from tests.fake_station import FakeStation
 from tests.fakes import FakeClock
+from tests.station import NAME, Trained
 
 SCAN = (np.full((64, 80, 3), 90, np.uint8), np.ones((64, 80, 3), np.float32))
 
@@ -30,22 +32,57 @@ SCAN = (np.full((64, 80, 3), 90, np.uint8), np.ones((64, 80, 3), np.float32))
 def test_the_folder_of_another_is_left_alone_and_one_s_own_is_emptied(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(BadInput, match="found files of another origin"):
-        empty_run_folder(tmp_path / "other")
-    run = empty_run_folder(tmp_path / "own")
-    (run / "journal.sqlite").touch()
+    with pytest.raises(BadInput, match="found files of another origin"), empty_run_folder(tmp_path / "other"):
+        pass
+    with empty_run_folder(tmp_path / "own") as run:
+        (run / "journal.sqlite").touch()
     (tmp_path / "own" / "models").mkdir()
-    assert list(empty_run_folder(tmp_path / "own").iterdir()) == []
+    with empty_run_folder(tmp_path / "own") as run:
+        assert list(run.iterdir()) == []
     assert (tmp_path / "own" / "models").is_dir()
 
 
-def test_data_store_and_recipe_are_given_together_or_not_at_all(tmp_path: Path) -> None:
-    options = {"data": Path("data"), "store": Path("store"), "recipe": "part", "out": tmp_path, "json_path": None, "kills": 3}
-    given = StationOptions.taken_from(options)
+def test_the_folder_of_a_bench_that_runs_is_refused_and_its_journal_stays(tmp_path: Path) -> None:
+    with empty_run_folder(tmp_path) as run:
+        (run / "journal.sqlite").touch()
+        with pytest.raises(BadInput, match="another bench is at work in it"), empty_run_folder(tmp_path):
+            pass
+        assert (run / "journal.sqlite").exists()
+
+
+def test_data_store_and_recipe_are_given_together_or_not_at_all(trained: Trained, tmp_path: Path) -> None:
+    given = {"data": trained.data, "store": trained.store, "recipe": NAME, "out": tmp_path, "json_path": None, "kills": 3}
+    options = dict(given)
+    assert StationOptions.taken_from(options).product() == Product(trained.data, trained.store, NAME)
     assert options == {"kills": 3}
-    assert given.product() == Product(Path("data"), Path("store"), "part")
     with pytest.raises(BadInput, match="expected all three or none"):
-        dataclasses.replace(given, store=None).product()
+        StationOptions.taken_from(given | {"store": None})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"data": Path("nowhere")}, "--data nowhere: no such folder"),
+        ({"store": Path("nowhere")}, "nowhere/.*/champion: no such model"),
+        ({"recipe": "another"}, "another/champion: no such model"),
+    ],
+)
+def test_nothing_to_judge_is_refused_while_the_last_run_s_files_are_there(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, Path | str], sentence: str
+) -> None:
+    with empty_run_folder(tmp_path) as run:
+        (run / "journal.sqlite").touch()
+    given = {"data": trained.data, "store": trained.store, "recipe": NAME, "out": tmp_path} | wrong
+    assert recovery.main([word for name, value in given.items() for word in (f"--{name}", str(value))]) != 0
+    assert re.search(sentence, capsys.readouterr().err)
+    assert (run / "journal.sqlite").exists()
+
+
+def test_a_scan_without_its_cloud_is_refused_before_a_camera_meets_it(trained: Trained, tmp_path: Path) -> None:
+    data = shutil.copytree(trained.data, tmp_path / "data")
+    next(data.glob("test/*/xyz/*.tiff")).unlink()
+    with pytest.raises(BadInput, match=r"expected .*xyz"):
+        StationOptions(data, trained.store, NAME, tmp_path, None).check()
 
 
 @pytest.mark.parametrize("bench", [chaos, outage, overload, recovery, retrain_beside, swaps])

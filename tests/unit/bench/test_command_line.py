@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import click
 import pytest
 
@@ -19,3 +23,17 @@ def test_an_error_is_the_last_line_below_that_of_the_progress_it_broke_off(capsy
 
     assert main_of(read_all, "bench.compare")([]) == 2
     assert capsys.readouterr().err == "reading: 0/3, 0 s, 0 s left\ncompare: a: found nothing\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_asks_a_bench_to_end_it_leaves_no_folder_behind(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def measure() -> None:
+        with TemporaryDirectory(dir=tmp_path):
+            signal.raise_signal(number)
+
+    assert main_of(measure, "bench.overload")([]) == 130
+    assert capsys.readouterr().err.endswith("overload: interrupted\n")
+    assert list(tmp_path.iterdir()) == []

@@ -28,9 +28,10 @@ FAIR = OverloadRun(
     slow="slow",
     slow_every_s=1.0,
     codes={"fast-1": {"LATE": 3}},
+    judged=10_100,
     unjudged=0,
     busy=12,
-    looks=[look(500, rgb=200), look(1000), look(10_100)],
+    looks=[look(500, rgb=200), look(1000), look(10_000)],
     incidents=(),
 )
 
