@@ -124,7 +124,7 @@ class CropPlace:
 
 def photographs_of(settings: ColourSettings) -> Photographs | GeneratedPictures | None:
     """Return the pictures on which the student is to say nothing; None without the penalty."""
-    if settings.penalty_photographs is None:
+    if not settings.penalty_photographs:
         return None
     return GeneratedPictures() if settings.penalty_photographs == GENERATED else Photographs(Path(settings.penalty_photographs))
 

@@ -166,8 +166,9 @@ def check_usable(recipe: Recipe, device: str) -> None:
 
     device_of(device)
     load_teacher(recipe.rgb.teacher)
-    if recipe.rgb.penalty_photographs not in (None, GENERATED):
-        photographs_in(Path(recipe.rgb.penalty_photographs))
+    photographs = recipe.rgb.penalty_photographs
+    if photographs and photographs != GENERATED:
+        photographs_in(Path(photographs))
 
 
 def train_and_store(order: TrainingOrder, datasets: Sequence[Dataset], work: Path, data: dict[str, Any]) -> ModelFolder:
